@@ -1,0 +1,1 @@
+"""The worker: delivers due emails, and runs the platform's chores."""

@@ -1,0 +1,1 @@
+"""The rules of Tallypost, one slice for each noun."""
