@@ -1,0 +1,126 @@
+"""The settings of each app. They stand together so that a variable known to one app is never
+mistaken for a typing error by another, and so that `docs/settings.md` has one source."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
+
+from msgspec import Meta, Struct
+
+from tallypost_core.settings import groups
+from tallypost_core.settings.loader import SettingsError, fail_start_up, load_settings
+
+ProviderName = Literal["smtp"]
+
+S = TypeVar("S", bound=Struct)
+
+
+class APISettings(Struct, frozen=True):
+    """Settings of the public API."""
+
+    database: groups.APIDatabaseSettings
+    secrets: groups.SecretsSettings
+    objects: groups.ObjectsSettings
+    api: groups.APIListenSettings
+    accept: groups.AcceptSettings
+    log: groups.LogSettings
+
+
+class ConsoleSettings(Struct, frozen=True):
+    """Settings of the console."""
+
+    database: groups.ConsoleDatabaseSettings
+    secrets: groups.SecretsSettings
+    console: groups.ConsoleListenSettings
+    log: groups.LogSettings
+
+
+class TemplatesSettings(Struct, frozen=True):
+    """Settings of the recipient-facing app."""
+
+    database: groups.TemplatesDatabaseSettings
+    templates: groups.TemplatesListenSettings
+    log: groups.LogSettings
+
+
+class BillingSettings(Struct, frozen=True):
+    """Settings of the billing app."""
+
+    database: groups.BillingDatabaseSettings
+    redis: groups.RedisSettings
+    billing: groups.BillingListenSettings
+    log: groups.LogSettings
+
+
+class WorkerSettings(Struct, frozen=True):
+    """Settings of the worker."""
+
+    database: groups.WorkerDatabaseSettings
+    redis: groups.RedisSettings
+    secrets: groups.SecretsSettings
+    objects: groups.ObjectsSettings
+    delivery: groups.DeliverySettings
+    smtp: groups.SMTPSettings
+    worker: groups.WorkerListenSettings
+    log: groups.LogSettings
+    providers: Annotated[
+        tuple[ProviderName, ...],
+        Meta(description="The platform's providers, best first. Each has a group of its own."),
+    ] = ("smtp",)
+
+
+class BouncesSettings(Struct, frozen=True):
+    """Settings of the bounces app."""
+
+    database: groups.BouncesDatabaseSettings
+    bounces: groups.BouncesListenSettings
+    log: groups.LogSettings
+
+
+class LocalInboxSettings(Struct, frozen=True):
+    """Settings of the local mail sink that stands in for the outside world."""
+
+    database: groups.InboxDatabaseSettings
+    inbox: groups.LocalSMTPSettings
+    log: groups.LogSettings
+
+
+class CLISettings(Struct, frozen=True):
+    """Settings of the command line, all optional: what is missing it starts or makes itself."""
+
+    database: groups.CLIDatabaseSettings
+    redis: groups.CLIRedisSettings
+    log: groups.LogSettings
+    port_base: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65000,
+            description="Local ports move by its difference to 8000, the Inbox's 1025 too.",
+        ),
+    ] = 8000
+
+
+APP_SETTINGS: dict[str, type[Struct]] = {
+    "api": APISettings,
+    "console": ConsoleSettings,
+    "templates": TemplatesSettings,
+    "billing": BillingSettings,
+    "worker": WorkerSettings,
+    "bounces": BouncesSettings,
+    "local inbox": LocalInboxSettings,
+    "command line": CLISettings,
+}
+
+
+def load(struct: type[S], environ: Mapping[str, str] = os.environ) -> S:
+    """Read an app's settings; raises SettingsError with every problem at once."""
+    return load_settings(struct, environ, tuple(APP_SETTINGS.values()))
+
+
+def load_or_exit(struct: type[S], environ: Mapping[str, str] = os.environ) -> S:
+    """As `load`, for an app's entry point: prints the problems and ends the process."""
+    try:
+        return load(struct, environ)
+    except SettingsError as error:
+        fail_start_up(error)

@@ -1,0 +1,261 @@
+"""The groups of settings; an app's Struct picks those that it needs.
+
+A group's name is the field's name in the app's Struct: `redis: RedisSettings` reads
+`TALLYPOST_REDIS_URL`. Meta's `extra={"check": ...}` names a function that raises ValueError where a
+value does not mean anything, so that this too is found at the start.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from tallypost_core.crypto.key_ring import KeyRing
+from tallypost_core.settings.loader import Secret
+
+
+class LogSettings(Struct, frozen=True):
+    """How a process logs."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least level that is shown.")
+    ] = "info"
+    format: Annotated[
+        Literal["json", "console"],
+        Meta(description="json for machines, console for a person at a terminal."),
+    ] = "json"
+
+
+class APIListenSettings(Struct, frozen=True):
+    """Where the public API listens."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port of the public API.")] = 8000
+    host: Annotated[str, Meta(description="Address that the public API binds.")] = "127.0.0.1"
+
+
+class ConsoleListenSettings(Struct, frozen=True):
+    """Where the console listens and how people reach it."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port of the console.")] = 8001
+    host: Annotated[str, Meta(description="Address that the console binds.")] = "127.0.0.1"
+    url: Annotated[
+        str,
+        Meta(
+            description="Address in people's browsers. Session cookies are Secure and __Host- "
+            "where it starts with https:."
+        ),
+    ] = "http://localhost:8001"
+
+
+class TemplatesListenSettings(Struct, frozen=True):
+    """Where the recipient-facing app listens."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port of the templates app.")] = 8002
+    host: Annotated[str, Meta(description="Address that the templates app binds.")] = "127.0.0.1"
+
+
+class BillingListenSettings(Struct, frozen=True):
+    """Where the billing app listens."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port of the billing app.")] = 8003
+    host: Annotated[str, Meta(description="Address that the billing app binds.")] = "127.0.0.1"
+
+
+class WorkerListenSettings(Struct, frozen=True):
+    """Where the worker answers health checks."""
+
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of the worker's health and metrics.")
+    ] = 8004
+    host: Annotated[str, Meta(description="Address that the worker binds.")] = "127.0.0.1"
+
+
+class BouncesListenSettings(Struct, frozen=True):
+    """Where the bounces app answers health checks."""
+
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of the bounces app's health and metrics.")
+    ] = 8005
+    host: Annotated[str, Meta(description="Address that the bounces app binds.")] = "127.0.0.1"
+
+
+class APIDatabaseSettings(Struct, frozen=True):
+    """The API's two database logins."""
+
+    api_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_api.")
+    ]
+    accept_url: Annotated[
+        Secret,
+        Meta(description="postgresql:// address with the login of role tp_accept, insert-only."),
+    ]
+
+
+class ConsoleDatabaseSettings(Struct, frozen=True):
+    """The console's database login."""
+
+    console_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_console.")
+    ]
+
+
+class TemplatesDatabaseSettings(Struct, frozen=True):
+    """The templates app's database login."""
+
+    templates_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_templates.")
+    ]
+
+
+class BillingDatabaseSettings(Struct, frozen=True):
+    """The billing app's database login."""
+
+    billing_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_billing.")
+    ]
+
+
+class WorkerDatabaseSettings(Struct, frozen=True):
+    """The worker's two database logins."""
+
+    deliver_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_deliver.")
+    ]
+    worker_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_worker.")
+    ]
+
+
+class BouncesDatabaseSettings(Struct, frozen=True):
+    """The bounces app's database login."""
+
+    bounces_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_bounces.")
+    ]
+
+
+class InboxDatabaseSettings(Struct, frozen=True):
+    """The local mail sink's database login."""
+
+    inbox_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_inbox.")
+    ]
+
+
+class CLIDatabaseSettings(Struct, frozen=True):
+    """The command line's database logins."""
+
+    owner_url: Annotated[
+        Secret | None,
+        Meta(
+            description="postgresql:// address of the database's owner, used by `migrate` only. "
+            "Unset, `tallypost up` starts an embedded server."
+        ),
+    ] = None
+    cli_url: Annotated[
+        Secret | None,
+        Meta(description="postgresql:// address with the login of role tp_cli, for `seed`."),
+    ] = None
+
+
+class RedisSettings(Struct, frozen=True):
+    """Redis."""
+
+    url: Annotated[Secret, Meta(description="redis:// address, version 6.2 or later.")]
+
+
+class CLIRedisSettings(Struct, frozen=True):
+    """Redis, where the command line may start an embedded one."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="redis:// address, version 6.2 or later. Unset, `tallypost up` starts an "
+            "embedded server."
+        ),
+    ] = None
+
+
+class SecretsSettings(Struct, frozen=True):
+    """Keys that protect stored secrets. Write each as name:base64 of 32 bytes, newest first."""
+
+    key_ring: Annotated[
+        Secret,
+        Meta(
+            description="Keys that wrap the tenants' data keys, as name:base64[,name:base64…], "
+            "newest first; older ones only unwrap.",
+            extra={"check": KeyRing.from_setting},
+        ),
+    ]
+    peppers: Annotated[
+        Secret,
+        Meta(
+            description="Keys of the hashes that API keys and sessions are looked up by, in the "
+            "same form as the key ring.",
+            extra={"check": KeyRing.from_setting},
+        ),
+    ]
+
+
+class ObjectsSettings(Struct, frozen=True):
+    """Where attachments over 256 kB are kept."""
+
+    url: Annotated[
+        str,
+        Meta(description="file:///folder, or s3://bucket/prefix with the usual AWS credentials."),
+    ]
+    s3_endpoint_url: Annotated[
+        str | None, Meta(description="Address of an S3-compatible store other than AWS.")
+    ] = None
+
+
+class AcceptSettings(Struct, frozen=True):
+    """Bounds on accepting email."""
+
+    rate_limit_per_s: Annotated[
+        float, Meta(gt=0, description="Requests per second of a key that has no limit of its own.")
+    ] = 10.0
+
+
+class DeliverySettings(Struct, frozen=True):
+    """How the worker delivers."""
+
+    concurrency: Annotated[
+        int, Meta(ge=1, le=1000, description="Handovers in flight in one worker process.")
+    ] = 20
+    retry_schedule_s: Annotated[
+        tuple[Annotated[float, Meta(gt=0)], ...],
+        Meta(
+            description="Seconds to wait before each retry. When used up, the email is a dead "
+            "letter. The default gives up after about 72 hours."
+        ),
+    ] = (30, 60, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 57600, 57600)
+    handover_timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=24, description="Longest handover to a provider; shorter than a lease."),
+    ] = 20.0
+
+
+class SMTPSettings(Struct, frozen=True):
+    """The platform's SMTP provider."""
+
+    host: Annotated[str | None, Meta(description="Host of the SMTP relay.")] = None
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the SMTP relay.")] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(
+            description="starttls demands STARTTLS, tls speaks TLS from the first byte, none is "
+            "plain text for loopback and tests."
+        ),
+    ] = "starttls"
+    username: Annotated[str | None, Meta(description="Login of the SMTP relay.")] = None
+    password: Annotated[Secret | None, Meta(description="Password of the SMTP relay.")] = None
+    connections: Annotated[
+        int, Meta(ge=1, le=500, description="Connections kept to the SMTP relay.")
+    ] = 10
+
+
+class LocalSMTPSettings(Struct, frozen=True):
+    """Local default: the sink that fills the Inbox."""
+
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the local mail sink.")] = 1025
+    host: Annotated[str, Meta(description="Address that the local mail sink binds.")] = "127.0.0.1"
