@@ -1,0 +1,1 @@
+"""Schema, roles, sessions and migrations; what every slice stands on."""

@@ -1,0 +1,1 @@
+"""Emails: accepting, reading, rescheduling, and the life of a recipient."""

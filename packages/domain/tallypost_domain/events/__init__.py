@@ -1,0 +1,1 @@
+"""What happened, append-only: drives timelines and, later, webhooks and analytics."""

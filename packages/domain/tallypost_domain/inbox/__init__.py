@@ -1,0 +1,1 @@
+"""Messages of test mode and of the local default."""

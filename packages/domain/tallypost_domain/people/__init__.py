@@ -1,0 +1,1 @@
+"""People, their memberships in tenants, and their sessions."""

@@ -1,0 +1,1 @@
+"""The send queue: claiming, marking, recording and sweeping."""

@@ -1,0 +1,96 @@
+"""Claims due rows for a worker, fairly: a quota from each of the tenants it is given.
+
+No query here walks the backlog, so the cost of a claim does not grow with it.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from tallypost_domain.db.errors import translated
+from tallypost_domain.db.pools import Connection, Pool, transaction
+from tallypost_domain.queue.types import Claim
+
+LEASE_S = 30.0
+"""A worker whose last beat is older than this is dead and its rows are freed. The same number
+stands in the SQL function list_abandoned_rows."""
+
+BEAT_EVERY_S = 5.0
+
+_BEAT = """
+    INSERT INTO workers (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET beat_at = now()
+"""
+
+_CLAIM = """
+    WITH due AS (
+        SELECT x.tenant_id, x.email_id
+        FROM unnest($1::uuid[]) AS t (tenant_id)
+        CROSS JOIN LATERAL (
+            SELECT q.tenant_id, q.email_id
+            FROM send_queue q
+            WHERE q.state = 'waiting' AND q.lane = $2 AND q.tenant_id = t.tenant_id
+              AND q.due_at <= now()
+            ORDER BY q.due_at, q.email_id
+            LIMIT $3
+            FOR UPDATE SKIP LOCKED
+        ) x
+    )
+    UPDATE send_queue q
+    SET state = 'claimed', worker_id = $4, fence = q.fence + 1
+    FROM due
+    WHERE q.tenant_id = due.tenant_id AND q.email_id = due.email_id
+    RETURNING q.tenant_id, q.email_id, q.lane, q.fence, q.attempt
+"""
+
+_RELEASE = """
+    UPDATE send_queue q SET state = 'waiting', worker_id = NULL
+    FROM unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, email_id)
+    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id
+      AND q.state = 'claimed' AND q.worker_id = $3
+"""
+
+
+async def beat(connection: Connection, worker_id: UUID) -> None:
+    """Renew the lease of everything that this worker holds, and sign it on where it is new."""
+    await connection.execute(_BEAT, worker_id)
+
+
+async def sign_off(connection: Connection, worker_id: UUID) -> None:
+    """Forget a worker that ends on purpose; what it still held is swept at once."""
+    await connection.execute("DELETE FROM workers WHERE id = $1", worker_id)
+
+
+async def list_due_tenants(pool: Pool, lane: str) -> list[UUID]:
+    """Tenants with a row due now in the lane; its cost follows their number, not the backlog."""
+    with translated():
+        rows = await pool.fetch("SELECT list_due_tenants($1) AS tenant_id", lane)
+    return [row["tenant_id"] for row in rows]
+
+
+async def claim_for_sending(
+    pool: Pool,
+    worker_id: UUID,
+    *,
+    lane: str,
+    tenant_ids: Sequence[UUID],
+    quota: int,
+) -> list[Claim]:
+    """Take up to quota due rows of each tenant, oldest due first.
+
+    A claimed row may be sent again without harm if the worker dies: nothing has left yet.
+    """
+    async with transaction(pool, tenant_ids) as connection:
+        rows = await connection.fetch(_CLAIM, list(tenant_ids), lane, quota, worker_id)
+    return [Claim(**dict(row)) for row in rows]
+
+
+async def release_claims(pool: Pool, worker_id: UUID, claims: Sequence[Claim]) -> None:
+    """Give claimed rows back unsent; rows that this worker no longer holds stay as they are."""
+    if not claims:
+        return
+    async with transaction(pool, [claim.tenant_id for claim in claims]) as connection:
+        await connection.execute(
+            _RELEASE,
+            [claim.tenant_id for claim in claims],
+            [claim.email_id for claim in claims],
+            worker_id,
+        )

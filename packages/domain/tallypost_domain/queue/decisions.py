@@ -1,0 +1,128 @@
+"""Decides what a settlement does to an email; pure, so that every rule is a row in a test.
+
+The database locks rows, calls `decide`, and writes what it says.
+"""
+
+import enum
+from collections.abc import Mapping
+from uuid import UUID
+
+from msgspec import Struct
+
+from tallypost_domain.emails.lifecycle import (
+    PENDING,
+    RecipientEvent,
+    RecipientStatus,
+    next_status,
+    roll_up,
+)
+from tallypost_domain.queue.types import Settlement
+from tallypost_resilience.retry import RetryPolicy, next_delay_s
+
+
+class QueueAction(enum.StrEnum):
+    """What becomes of the queue row."""
+
+    KEEP = "keep"
+    """Somebody else's row now; not ours to change."""
+    DELETE = "delete"
+    RETRY = "retry"
+    HOLD = "hold"
+    WAIT_FOR_PROOF = "wait_for_proof"
+    """Only unconfirmed recipients are left, and the stream says not to send again."""
+
+
+class StoredEmail(Struct, frozen=True, kw_only=True):
+    """What is known about the email under the lock."""
+
+    on_unconfirmed: str
+    attempts_begun: int
+    is_current: bool
+    """The worker still holds the row it claimed; False makes the settlement late."""
+    statuses: Mapping[UUID, RecipientStatus]
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to write."""
+
+    statuses: Mapping[UUID, RecipientStatus]
+    """New statuses of the recipients that change."""
+    email_status: RecipientStatus
+    accepted: tuple[UUID, ...]
+    """Recipients that became `sent` by this: one ledger row each."""
+    doubled: tuple[UUID, ...]
+    """Recipients that a provider took again after they were settled."""
+    gave_up: tuple[UUID, ...]
+    """Recipients that failed because attempts are used up: dead letters."""
+    action: QueueAction
+    delay_s: float = 0.0
+
+
+def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> Decision:
+    """Apply a settlement to an email."""
+    statuses = dict(stored.statuses)
+    accepted: list[UUID] = []
+    doubled: list[UUID] = []
+    for change in settlement.changes:
+        current = statuses.get(change.recipient_id)
+        if current is None:
+            continue
+        # A late result may only settle what is still pending; it never takes hope away.
+        if not stored.is_current and change.event is not RecipientEvent.ACCEPTED:
+            continue
+        if change.event is RecipientEvent.ACCEPTED:
+            (accepted if current in PENDING else doubled).append(change.recipient_id)
+        statuses[change.recipient_id] = next_status(current, change.event)
+    action, delay_s, gave_up = _queue_action(settlement, stored, statuses, policy)
+    for recipient_id in gave_up:
+        statuses[recipient_id] = next_status(statuses[recipient_id], RecipientEvent.GAVE_UP)
+    return Decision(
+        statuses={
+            recipient_id: status
+            for recipient_id, status in statuses.items()
+            if status is not stored.statuses[recipient_id]
+        },
+        email_status=roll_up(statuses.values()),
+        accepted=tuple(accepted),
+        doubled=tuple(doubled),
+        gave_up=tuple(gave_up),
+        action=action,
+        delay_s=delay_s,
+    )
+
+
+def _queue_action(
+    settlement: Settlement,
+    stored: StoredEmail,
+    statuses: Mapping[UUID, RecipientStatus],
+    policy: RetryPolicy,
+) -> tuple[QueueAction, float, list[UUID]]:
+    if not stored.is_current:
+        return QueueAction.KEEP, 0.0, []
+    pending = [id_ for id_, status in statuses.items() if status in PENDING]
+    unconfirmed = [id_ for id_ in pending if statuses[id_] is RecipientStatus.UNCONFIRMED]
+    if not pending:
+        return QueueAction.DELETE, 0.0, []
+    if settlement.hold:
+        return QueueAction.HOLD, 0.0, []
+    sendable = set(pending)
+    if stored.on_unconfirmed == "hold":
+        sendable -= set(unconfirmed)
+    if not sendable:
+        return QueueAction.WAIT_FOR_PROOF, 0.0, []
+    delay_s = _delay_s(settlement, stored, policy)
+    if delay_s is not None:
+        return QueueAction.RETRY, delay_s, []
+    # Unconfirmed recipients may have the email: they stay listed as such, and never fail.
+    gave_up = [id_ for id_ in pending if id_ not in unconfirmed]
+    return (QueueAction.WAIT_FOR_PROOF if unconfirmed else QueueAction.DELETE), 0.0, gave_up
+
+
+def _delay_s(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> float | None:
+    if settlement.attempt is None:
+        # Nothing was handed over, so nothing is counted against it.
+        return settlement.retry_in_s
+    asked = [
+        change.retry_after_s for change in settlement.changes if change.retry_after_s is not None
+    ]
+    return next_delay_s(policy, stored.attempts_begun, max(asked, default=None))

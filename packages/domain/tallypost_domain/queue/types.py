@@ -1,0 +1,142 @@
+"""What the delivery loop and the queue tell each other."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from msgspec import Struct
+
+from tallypost_domain.emails.lifecycle import RecipientEvent
+from tallypost_providers.types import Outcome, SendResult
+
+
+class Claim(Struct, frozen=True):
+    """A row that this worker holds: nobody else touches it while the worker's beat is fresh."""
+
+    tenant_id: UUID
+    email_id: UUID
+    lane: str
+    fence: int
+    attempt: int
+    """Handovers begun before this claim."""
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One handover to a provider as it goes on record. Its id makes recording it twice harmless."""
+
+    id: UUID
+    number: int
+    """1 for the first handover of the email."""
+    provider: str
+    account: str
+    outcome: Outcome
+    phase: str
+    recipients: tuple[Mapping[str, object], ...]
+    evidence: Mapping[str, str]
+    provider_message_id: str | None
+    duration_s: float
+
+
+class RecipientChange(Struct, frozen=True, kw_only=True):
+    """What happened to one recipient, and the words that go with it."""
+
+    recipient_id: UUID
+    event: RecipientEvent
+    detail: str | None = None
+    data: Mapping[str, object] = {}
+    """Goes into the event: outcome, reply codes, reason."""
+    provider_message_id: str | None = None
+    retry_after_s: float | None = None
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """Everything that one email's turn in this worker led to.
+
+    attempt is None where nothing was handed over: all recipients suppressed, or the email held.
+    """
+
+    claim: Claim
+    worker_id: UUID
+    attempt: Attempt | None
+    changes: tuple[RecipientChange, ...]
+    hold: bool = False
+    """Put the row aside until it is released, instead of trying again."""
+    retry_in_s: float = 0.0
+    """Without an attempt: when to try again. With one, the retry policy says."""
+    only_if_current: bool = False
+    """Drop all of this where the row is no longer the worker's, instead of recording it late."""
+
+
+_EVENT_OF_OUTCOME: dict[Outcome, RecipientEvent] = {
+    Outcome.ACCEPTED: RecipientEvent.ACCEPTED,
+    Outcome.REJECTED: RecipientEvent.REJECTED,
+    Outcome.DEFERRED: RecipientEvent.DEFERRED,
+    Outcome.THROTTLED: RecipientEvent.DEFERRED,
+    Outcome.SUSPENDED: RecipientEvent.DEFERRED,
+    Outcome.UNAVAILABLE: RecipientEvent.DEFERRED,
+    Outcome.AMBIGUOUS: RecipientEvent.UNCONFIRMED,
+}
+
+# An attempt with several recipients shows the outcome that matters most to its reader.
+_WORST_FIRST: tuple[Outcome, ...] = (
+    Outcome.AMBIGUOUS,
+    Outcome.SUSPENDED,
+    Outcome.UNAVAILABLE,
+    Outcome.THROTTLED,
+    Outcome.DEFERRED,
+    Outcome.REJECTED,
+    Outcome.ACCEPTED,
+)
+
+
+def changes_of(result: SendResult) -> tuple[RecipientChange, ...]:
+    """What a provider's answer means for each recipient."""
+    return tuple(
+        RecipientChange(
+            recipient_id=recipient.recipient_id,
+            event=_EVENT_OF_OUTCOME[recipient.outcome],
+            detail=recipient.detail or None,
+            data={
+                "outcome": recipient.outcome.value,
+                "reply_code": recipient.reply_code,
+                "enhanced_code": recipient.enhanced_code,
+                "phase": result.phase,
+            },
+            provider_message_id=result.provider_message_id,
+            retry_after_s=recipient.retry_after_s,
+        )
+        for recipient in result.recipients
+    )
+
+
+def attempt_of(
+    result: SendResult,
+    *,
+    attempt_id: UUID,
+    number: int,
+    provider: str,
+    account: str,
+    duration_s: float,
+) -> Attempt:
+    """A provider's answer as it goes on record."""
+    outcomes = {recipient.outcome for recipient in result.recipients}
+    return Attempt(
+        id=attempt_id,
+        number=number,
+        provider=provider,
+        account=account,
+        outcome=next(outcome for outcome in _WORST_FIRST if outcome in outcomes),
+        phase=result.phase,
+        recipients=tuple(
+            {
+                "recipient_id": str(recipient.recipient_id),
+                "outcome": recipient.outcome.value,
+                "reply_code": recipient.reply_code,
+                "enhanced_code": recipient.enhanced_code,
+                "detail": recipient.detail,
+            }
+            for recipient in result.recipients
+        ),
+        evidence=result.evidence,
+        provider_message_id=result.provider_message_id,
+        duration_s=duration_s,
+    )

@@ -1,0 +1,1 @@
+"""Addresses that a tenant must not send to."""

@@ -1,0 +1,1 @@
+"""Customers of the platform, their data keys and their streams."""

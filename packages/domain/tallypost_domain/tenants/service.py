@@ -1,0 +1,56 @@
+"""Making tenants and opening their data keys."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_core.crypto import DataKey, KeyRing, WrappedKey, new_data_key, unwrap_data_key
+from tallypost_domain.tenants.models import Stream, Tenant, TenantDataKey
+
+DEFAULT_STREAM = "transactional"
+
+# On the transactional lane a lost password reset is worse than a doubled one; on the bulk lane a
+# doubled newsletter is worse than a late one.
+_SEEDED_STREAMS = (
+    (DEFAULT_STREAM, "transactional", "resend"),
+    ("bulk", "bulk", "hold"),
+)
+
+
+async def create_tenant(
+    session: AsyncSession,
+    tenant_id: UUID,
+    *,
+    name: str,
+    key_ring: KeyRing,
+    rate_limit_per_s: float | None = None,
+) -> None:
+    """Make a tenant with its data key and its two streams.
+
+    session must be the new tenant's own: its id is made by the caller, before there is a row.
+    """
+    data_key = new_data_key(key_ring, tenant_id)
+    session.add(Tenant(id=tenant_id, name=name, rate_limit_per_s=rate_limit_per_s))
+    await session.flush()
+    session.add(
+        TenantDataKey(
+            tenant_id=tenant_id, ring_key_name=data_key.key_name, wrapped_key=data_key.wrapped
+        )
+    )
+    for stream, lane, on_unconfirmed in _SEEDED_STREAMS:
+        session.add(
+            Stream(tenant_id=tenant_id, name=stream, lane=lane, on_unconfirmed=on_unconfirmed)
+        )
+    await session.flush()
+
+
+async def get_data_key(session: AsyncSession, tenant_id: UUID, key_ring: KeyRing) -> DataKey:
+    """Open the tenant's data key.
+
+    Raises UnknownKeyError where the key ring lost the key that wraps it, NoResultFound where the
+    tenant has none.
+    """
+    statement = select(TenantDataKey).where(TenantDataKey.tenant_id == tenant_id)
+    row = (await session.execute(statement)).scalar_one()
+    return unwrap_data_key(key_ring, tenant_id, WrappedKey(row.ring_key_name, row.wrapped_key))
