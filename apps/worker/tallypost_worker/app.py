@@ -1,0 +1,176 @@
+"""Puts a worker process together and runs its tasks until it is told to stop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+
+from tallypost_core.crypto import KeyRing
+from tallypost_core.ids import new_id
+from tallypost_core.object_store import open_store
+from tallypost_core.settings.apps import WorkerSettings, load_or_exit
+from tallypost_domain.db.errors import AWAY, DatabaseUnavailable
+from tallypost_domain.db.pools import Pool, create_pool
+from tallypost_domain.domains.signing import SigningKeyDirectory
+from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
+from tallypost_resilience.retry import RetryPolicy
+from tallypost_telemetry import logging, metrics, serving
+from tallypost_telemetry.checks.postgres import check_postgres
+from tallypost_telemetry.ops import OpsApp
+from tallypost_worker.accounts import create_accounts
+from tallypost_worker.assembly import Assembler
+from tallypost_worker.chores import run_chores
+from tallypost_worker.delivery import Delivery, DeliveryLoop
+from tallypost_worker.heartbeat import Heartbeat
+from tallypost_worker.recorder import Recorder
+from tallypost_worker.wakeups import DueTenants
+
+# After an outage of the database every worker's beat is old; this gives each of them time to
+# beat again before anybody frees rows.
+_STEADY_BEFORE_SWEEP_S = 10.0
+_DRAIN_LIMIT_S = 12.0
+_CONNECT_RETRY_S = 1.0
+_CHORE_CONNECTIONS = 2
+_DELIVER_CONNECTIONS = 6
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Read the settings from the environment and work until SIGTERM or SIGINT."""
+    settings = load_or_exit(WorkerSettings)
+    logging.configure(settings.log, "worker")
+
+    async def run(stop: asyncio.Event) -> None:
+        await work(settings, stop)
+
+    serving.run_until_signal(run)
+
+
+async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
+    """Run one worker until stop is set: deliver, beat, sweep, do chores, answer health checks."""
+    ops = OpsApp({"database": check_postgres(settings.database.deliver_url)})
+    ops_server = asyncio.create_task(
+        serving.serve(
+            ops, settings.worker.host, settings.worker.port, stop, on_stop=ops.begin_shutdown
+        )
+    )
+    try:
+        async with _pools(settings, stop) as (deliver_pool, chore_pool):
+            if deliver_pool is not None and chore_pool is not None:
+                await _work(settings, deliver_pool, chore_pool, stop)
+    finally:
+        stop.set()
+        await ops_server
+
+
+async def _work(
+    settings: WorkerSettings, deliver_pool: Pool, chore_pool: Pool, stop: asyncio.Event
+) -> None:
+    worker_id = new_id()
+    url = settings.database.deliver_url.reveal()
+    policy = RetryPolicy(schedule_s=settings.delivery.retry_schedule_s)
+    heartbeat = Heartbeat(url, worker_id)
+    due = DueTenants(deliver_pool, url)
+    recorder = Recorder(deliver_pool, worker_id, policy)
+    objects = open_store(settings.objects)
+    providers = create_accounts(settings, deliver_pool)
+    loop = DeliveryLoop(
+        Delivery(
+            pool=deliver_pool,
+            worker_id=worker_id,
+            peppers=KeyRing.from_setting(settings.secrets.peppers.reveal()),
+            providers=providers,
+            assembler=Assembler(
+                objects,
+                SigningKeyDirectory(
+                    deliver_pool, KeyRing.from_setting(settings.secrets.key_ring.reveal())
+                ),
+            ),
+            recorder=recorder,
+            heartbeat=heartbeat,
+            due=due,
+            concurrency=settings.delivery.concurrency,
+            handover_timeout_s=settings.delivery.handover_timeout_s,
+        )
+    )
+    # The heart goes on while the loop drains: what is under way still needs the lease.
+    drained = asyncio.Event()
+    log.info("worker.started", worker_id=str(worker_id))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(heartbeat.run(drained))
+        recording = tasks.create_task(recorder.run())
+        background = [
+            tasks.create_task(due.listen(stop)),
+            tasks.create_task(due.refresh(stop)),
+            tasks.create_task(_sweep(deliver_pool, heartbeat, policy)),
+            tasks.create_task(run_chores(chore_pool, settings.redis.url)),
+        ]
+        await loop.run(stop)
+        for task in background:
+            task.cancel()
+        await _drain(loop, recorder)
+        recording.cancel()
+        drained.set()
+    for provider in providers:
+        await provider.close()
+    await objects.close()
+    await _sign_off(heartbeat)
+
+
+async def _drain(loop: DeliveryLoop, recorder: Recorder) -> None:
+    try:
+        async with asyncio.timeout(_DRAIN_LIMIT_S):
+            await loop.drain()
+            await recorder.wait_until_idle()
+    except (TimeoutError, DatabaseUnavailable) as error:
+        # What is left is swept by another worker, which then lists it as unconfirmed.
+        log.warning("worker.drain_incomplete", error=type(error).__name__)
+
+
+async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        if heartbeat.steady_s < _STEADY_BEFORE_SWEEP_S:
+            continue
+        try:
+            swept = await sweep_abandoned(pool, policy)
+        except DatabaseUnavailable as error:
+            log.warning("sweep.failed", error=error.code)
+            continue
+        metrics.record_sweep(swept.released + swept.unconfirmed)
+        if swept.released or swept.unconfirmed:
+            log.warning("sweep.freed", released=swept.released, unconfirmed=swept.unconfirmed)
+
+
+async def _sign_off(heartbeat: Heartbeat) -> None:
+    try:
+        await heartbeat.sign_off()
+    except AWAY as error:
+        log.warning("worker.sign_off_failed", error=type(error).__name__)
+
+
+@contextlib.asynccontextmanager
+async def _pools(
+    settings: WorkerSettings, stop: asyncio.Event
+) -> AsyncIterator[tuple[Pool | None, Pool | None]]:
+    deliver = await _connect(settings.database.deliver_url.reveal(), _DELIVER_CONNECTIONS, stop)
+    chores = await _connect(settings.database.worker_url.reveal(), _CHORE_CONNECTIONS, stop)
+    try:
+        yield deliver, chores
+    finally:
+        for pool in (deliver, chores):
+            if pool is not None:
+                pool.terminate()
+
+
+async def _connect(url: str, size: int, stop: asyncio.Event) -> Pool | None:
+    # The worker may start before the database does, and must not need a second start.
+    while not stop.is_set():
+        try:
+            return await create_pool(url, size=size, app="tallypost-worker")
+        except AWAY as error:
+            log.warning("worker.waits_for_database", error=type(error).__name__)
+            await asyncio.sleep(_CONNECT_RETRY_S)
+    return None

@@ -1,0 +1,130 @@
+"""Writes results and marks handovers, as many in one transaction as have gathered meanwhile.
+
+While one transaction is in flight the work of the next one collects. A result that cannot be
+written is kept and tried again for as long as the process lives.
+"""
+
+import asyncio
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from tallypost_domain.db.errors import DatabaseUnavailable
+from tallypost_domain.db.pools import Pool
+from tallypost_domain.queue.records import record_and_mark
+from tallypost_domain.queue.types import Claim, Settlement
+from tallypost_resilience.retry import RetryPolicy
+from tallypost_telemetry import metrics
+
+_RETRY_S = 0.5
+_MAX_CHUNK = 200
+
+log = structlog.get_logger()
+
+Mark = tuple[Claim, asyncio.Future[Claim | None]]
+
+
+class Recorder:
+    """The only writer of a worker's results; `run` is its one task."""
+
+    def __init__(self, pool: Pool, worker_id: UUID, policy: RetryPolicy) -> None:
+        """pool logs in as tp_deliver."""
+        self._pool = pool
+        self._worker_id = worker_id
+        self._policy = policy
+        self._settlements: list[Settlement] = []
+        self._marks: list[Mark] = []
+        self._is_marking = True
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def record(self, settlement: Settlement) -> None:
+        """Put a result on the list; it will be written, whatever becomes of who found it."""
+        self._settlements.append(settlement)
+        self._signal()
+
+    async def mark(self, claim: Claim) -> Claim | None:
+        """Wait until the claim is marked as about to leave; None where it must not be sent."""
+        if not self._is_marking:
+            return None
+        marked: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
+        self._marks.append((claim, marked))
+        self._signal()
+        return await marked
+
+    def stop_marking(self) -> None:
+        """From now on nothing more leaves; who waits for a mark is told None."""
+        self._is_marking = False
+        _answer(self._marks, {})
+        self._marks = []
+
+    async def wait_until_idle(self) -> None:
+        """Return once everything given so far is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._settlements or self._marks:
+                await self._write_chunk()
+            self._idle.set()
+
+    async def _write_chunk(self) -> None:
+        settlements = self._settlements[:_MAX_CHUNK]
+        marks, self._marks = self._marks[:_MAX_CHUNK], self._marks[_MAX_CHUNK:]
+        try:
+            await self._write(settlements, marks)
+        except DatabaseUnavailable as error:
+            log.warning("recorder.waits", error=error.code, results=len(self._settlements))
+            self._marks = marks + self._marks if self._is_marking else []
+            await asyncio.sleep(_RETRY_S)
+        except asyncpg.PostgresError:
+            # One bad item must not hold up the others: each on its own.
+            log.exception("recorder.chunk_failed")
+            await self._write_one_by_one(settlements, marks)
+
+    async def _write(self, settlements: list[Settlement], marks: list[Mark]) -> None:
+        recorded = await record_and_mark(
+            self._pool,
+            self._worker_id,
+            settlements,
+            [claim for claim, _ in marks],
+            self._policy,
+        )
+        del self._settlements[: len(settlements)]
+        _answer(marks, {claim.email_id: claim for claim in recorded.marked})
+        if recorded.dead_letters:
+            metrics.record_dead_letter("attempts_exhausted", recorded.dead_letters)
+
+    async def _write_one_by_one(self, settlements: list[Settlement], marks: list[Mark]) -> None:
+        del self._settlements[: len(settlements)]
+        kept: list[Settlement] = []
+        for settlement in settlements:
+            try:
+                await record_and_mark(self._pool, self._worker_id, [settlement], [], self._policy)
+            except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+                log.exception(
+                    "recorder.result_kept",
+                    email_id=str(settlement.claim.email_id),
+                    error=type(error).__name__,
+                )
+                kept.append(settlement)
+        # Unmarked claims go back to waiting, to be claimed anew.
+        _answer(marks, {})
+        self._settlements += kept
+        if kept:
+            await asyncio.sleep(_RETRY_S)
+
+    def _signal(self) -> None:
+        self._idle.clear()
+        self._work.set()
+
+
+def _answer(marks: list[Mark], marked: dict[UUID, Claim]) -> None:
+    for claim, future in marks:
+        if not future.done():
+            future.set_result(marked.get(claim.email_id))
