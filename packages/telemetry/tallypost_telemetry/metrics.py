@@ -1,0 +1,129 @@
+"""Every metric of the platform, declared once, behind functions that fix its labels.
+
+Labels are bounded: methods, route templates, status classes, providers, outcomes, lanes, modes.
+Never a tenant, an address or an id. Each process counts for itself and is scraped by itself.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+REGISTRY = CollectorRegistry()
+
+# A second series for each one, with its birth time, is of no use to anyone here.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # The library leaves it untyped.
+ProcessCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_FAST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_HTTP_REQUEST_DURATION = Histogram(
+    "tallypost_http_request_duration_seconds",
+    "Time from a request's first byte to the end of its answer.",
+    ("method", "route", "status_class"),
+    buckets=_FAST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_EMAILS_ACCEPTED = Counter(
+    "tallypost_emails_accepted_total",
+    "Emails stored and acknowledged.",
+    ("mode", "lane"),
+    registry=REGISTRY,
+)
+_HANDOVERS = Counter(
+    "tallypost_handovers_total",
+    "Recipients handed to a provider, by the outcome it gave.",
+    ("provider", "outcome"),
+    registry=REGISTRY,
+)
+_ATTEMPT_DURATION = Histogram(
+    "tallypost_attempt_duration_seconds",
+    "Time that one handover to a provider took, whatever its outcome.",
+    ("provider",),
+    buckets=_FAST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_CLAIM_DURATION = Histogram(
+    "tallypost_claim_duration_seconds",
+    "Time that one claim of due emails took in the database.",
+    buckets=_FAST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_CLAIM_SIZE = Histogram(
+    "tallypost_claim_size_emails",
+    "Emails that one claim took.",
+    buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500),
+    registry=REGISTRY,
+)
+_QUEUE_SWEEPS = Counter(
+    "tallypost_queue_sweeps_total",
+    "Searches for queue rows of dead workers.",
+    registry=REGISTRY,
+)
+_QUEUE_ROWS_FREED = Counter(
+    "tallypost_queue_rows_freed_total",
+    "Queue rows that sweeps took back from dead workers.",
+    registry=REGISTRY,
+)
+_DEAD_LETTERS = Counter(
+    "tallypost_dead_letters_total",
+    "Recipients given up for a cause not their own.",
+    ("cause",),
+    registry=REGISTRY,
+)
+
+
+def record_http_request(method: str, route: str, status: int, duration_s: float) -> None:
+    """Count one answered request.
+
+    route is the template (`/emails/{email_id}`), never the path; for a request that no route
+    takes it is one fixed word. A method outside HTTP's usual ones counts as OTHER.
+    """
+    _HTTP_REQUEST_DURATION.labels(
+        method if method in _METHODS else "OTHER", route, f"{status // 100}xx"
+    ).observe(duration_s)
+
+
+def record_accepted(mode: str, lane: str, count: int = 1) -> None:
+    """Count emails that were committed and acknowledged."""
+    _EMAILS_ACCEPTED.labels(mode, lane).inc(count)
+
+
+def record_handover(provider: str, outcomes: Iterable[str], duration_s: float) -> None:
+    """Count one handover: its duration once, and the outcome of each of its recipients."""
+    _ATTEMPT_DURATION.labels(provider).observe(duration_s)
+    for outcome in outcomes:
+        _HANDOVERS.labels(provider, outcome).inc()
+
+
+def record_claim(size: int, duration_s: float) -> None:
+    """Count one claim that took `size` emails; an empty one counts too."""
+    _CLAIM_DURATION.observe(duration_s)
+    _CLAIM_SIZE.observe(size)
+
+
+def record_sweep(freed_rows: int) -> None:
+    """Count one sweep, and the rows that it took back from dead workers."""
+    _QUEUE_SWEEPS.inc()
+    _QUEUE_ROWS_FREED.inc(freed_rows)
+
+
+def record_dead_letter(cause: str, count: int = 1) -> None:
+    """Count recipients that were given up; cause is one of a few fixed words."""
+    _DEAD_LETTERS.labels(cause).inc(count)
+
+
+def render() -> bytes:
+    """All metrics of this process in Prometheus's text format, of type CONTENT_TYPE."""
+    return generate_latest(REGISTRY)
