@@ -1,0 +1,85 @@
+"""Who may call a route, and how often: the key, then its rate, then its permission.
+
+It runs before a handler does, so that nobody without a key can make the process read a body.
+"""
+
+import math
+from typing import Final, cast
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.exceptions import MethodNotAllowedException
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from tallypost_api.errors import MissingAPIKey, RateLimitExceeded, RestrictedAPIKey
+from tallypost_api.permissions import GRANTS, OPT_KEY, Permission
+from tallypost_api.request_context import RequestContext, request_context
+from tallypost_api.services import Services
+from tallypost_domain.api_keys.types import Principal
+from tallypost_resilience.limiter import Limiter
+
+MIN_BURST: Final = 10
+"""What an idle key may send at once, however low its rate."""
+
+_SCHEME = "bearer"
+
+
+class Access(ASGIMiddleware):
+    """Authenticates, limits and authorises each request of a route that is not public."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, services: Services, limiter: Limiter, rate_limit_per_s: float) -> None:
+        """rate_limit_per_s is for keys that have no limit of their own."""
+        self._services = services
+        self._limiter = limiter
+        self._rate_limit_per_s = rate_limit_per_s
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Let the request pass, or raise what is wrong with it."""
+        if cast(HTTPScope, scope)["method"] == "OPTIONS":
+            # Litestar would answer with an empty 204. Browsers have no business with API keys,
+            # so there is no CORS either.
+            raise MethodNotAllowedException(headers={"allow": _allowed_methods(scope)})
+        permission = scope["route_handler"].opt[OPT_KEY]
+        if permission is not Permission.PUBLIC:
+            context = request_context(scope)
+            principal = await self._services.keys.authenticate(_key_text(scope))
+            structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
+            await self._take(context, principal)
+            if permission not in GRANTS[principal.permission]:
+                raise RestrictedAPIKey
+            context.principal = principal
+        await next_app(scope, receive, send)
+
+    async def _take(self, context: RequestContext, principal: Principal) -> None:
+        rate_per_s = principal.rate_limit_per_s or self._rate_limit_per_s
+        decision = await self._limiter.take(
+            str(principal.api_key_id), rate_per_s, burst=max(MIN_BURST, math.ceil(rate_per_s))
+        )
+        context.headers += [
+            (b"ratelimit-limit", b"%d" % decision.limit),
+            (b"ratelimit-remaining", b"%d" % decision.remaining),
+            (b"ratelimit-reset", b"%d" % math.ceil(decision.reset_s)),
+        ]
+        if not decision.allowed:
+            raise RateLimitExceeded(retry_after_s=decision.retry_after_s)
+
+
+def _key_text(scope: Scope) -> str:
+    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, key = header.decode("latin-1").strip().partition(" ")
+    if scheme.lower() != _SCHEME or not key.strip():
+        raise MissingAPIKey
+    return key.strip()
+
+
+def _allowed_methods(scope: Scope) -> str:
+    methods = {
+        method
+        for route in scope["litestar_app"].routes
+        if route.path_format == scope["path_template"]
+        for method in route.methods
+    }
+    return ", ".join(sorted(methods - {"OPTIONS"}))

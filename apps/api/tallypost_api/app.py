@@ -1,0 +1,117 @@
+"""Puts the public API together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from litestar import Litestar, MediaType, Request, Response, asgi, get
+from litestar.di import Provide
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from msgspec import Struct
+
+from tallypost_api.access import Access
+from tallypost_api.caller import Caller
+from tallypost_api.edge import Edge
+from tallypost_api.permissions import OPT_KEY, Permission, require_declared
+from tallypost_api.rendering import render_error
+from tallypost_api.request_context import request_context
+from tallypost_api.rest.emails import EmailController
+from tallypost_api.services import Services
+from tallypost_core.settings.apps import APISettings
+from tallypost_resilience.limiter import LocalLimiter
+from tallypost_telemetry import asgi as asgi_types
+from tallypost_telemetry.ops import OpsApp
+
+OPENAPI_PATH: Final = "/openapi.json"
+
+_PUBLIC = {OPT_KEY: Permission.PUBLIC}
+
+
+class Index(Struct, frozen=True):
+    """What the root of the API says."""
+
+    name: str = "Tallypost API"
+    documentation: str = OPENAPI_PATH
+
+
+class API:
+    """The API as an ASGI app, with the parts that its process needs by name."""
+
+    def __init__(self, routes: Litestar, ops: OpsApp) -> None:
+        self.routes = routes
+        self.ops = ops
+        self._edge = Edge(routes)  # type: ignore[arg-type]  # Litestar types scopes more narrowly.
+
+    async def __call__(
+        self, scope: asgi_types.Scope, receive: asgi_types.Receive, send: asgi_types.Send
+    ) -> None:
+        """Serve one ASGI connection."""
+        await self._edge(scope, receive, send)
+
+
+def create_app(settings: APISettings) -> API:
+    """Build the API; nothing connects before its lifespan begins.
+
+    Raises KeyRingError or ValueError where settings cannot be used, and UndeclaredPermission for
+    a route that does not say what it demands of a key.
+    """
+    services = Services(settings)
+    ops = OpsApp(services.readiness_checks())
+    routes = build_routes([EmailController, index, openapi, _mount(ops)], services, settings)
+    return API(routes, ops)
+
+
+def build_routes(
+    handlers: Sequence[ControllerRouterHandler], services: Services, settings: APISettings
+) -> Litestar:
+    """The handlers behind authentication, limits and our errors.
+
+    Raises UndeclaredPermission for one that does not say what it demands.
+    """
+    routes = Litestar(
+        handlers,
+        middleware=[Access(services, LocalLimiter(), settings.accept.rate_limit_per_s)],
+        dependencies={"caller": Provide(_caller_provider(services), sync_to_thread=False)},
+        exception_handlers={Exception: render_error},
+        lifespan=[services.lifespan],
+        # The bound, and the error, are ours: `bodies`.
+        request_max_body_size=None,
+        # Its pages load scripts from elsewhere and answer 404 in HTML; `openapi` serves the JSON.
+        openapi_config=None,
+        logging_config=None,
+    )
+    require_declared(routes)
+    return routes
+
+
+@get("/", opt=_PUBLIC, include_in_schema=False, sync_to_thread=False)
+def index() -> Index:
+    """Say what this is."""
+    return Index()
+
+
+@get(OPENAPI_PATH, opt=_PUBLIC, include_in_schema=False, sync_to_thread=False)
+def openapi() -> Response[bytes]:
+    """Describe the API as OpenAPI 3.1."""
+    # Imported on demand: the description costs start-up time that most processes never use.
+    from tallypost_api.openapi import render
+
+    return Response(render(), media_type=MediaType.JSON)
+
+
+def _caller_provider(services: Services) -> Callable[[Request[Any, Any, Any]], Caller]:
+    def provide_caller(request: Request[Any, Any, Any]) -> Caller:
+        principal = request_context(request.scope).principal
+        if principal is None:
+            raise RuntimeError("a public route asks for its caller")
+        return Caller(principal, services)
+
+    return provide_caller
+
+
+def _mount(ops: OpsApp) -> ASGIRouteHandler:
+    @asgi(list(ops.paths), opt=_PUBLIC, copy_scope=True)
+    async def health_and_metrics(scope: Scope, receive: Receive, send: Send) -> None:
+        await ops(scope, receive, send)  # type: ignore[arg-type]  # As above.
+
+    return health_and_metrics

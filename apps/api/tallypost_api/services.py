@@ -1,0 +1,107 @@
+"""What the handlers call, and the connections behind it.
+
+Nothing connects when it is built. The process starts without a database too: then it says that
+it is not ready, refuses with 503, and mends itself.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+from litestar import Litestar
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_api.errors import ServiceUnavailable
+from tallypost_core.crypto import KeyRing
+from tallypost_core.object_store import open_store
+from tallypost_core.settings.apps import APISettings
+from tallypost_domain.api_keys.service import KeyDirectory
+from tallypost_domain.db.pools import create_pool
+from tallypost_domain.db.sessions import create_engine, create_session_maker, tenant_session
+from tallypost_domain.emails.accept import Acceptor
+from tallypost_telemetry.checks.postgres import check_postgres
+from tallypost_telemetry.ops import Check
+
+APP_NAME: Final = "tallypost-api"
+
+_ACCEPT_POOL_SIZE = 8
+_FIRST_CONNECT_LIMIT_S = 5.0
+_RECONNECT_AFTER_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Services:
+    """The domain, with this process's logins."""
+
+    def __init__(self, settings: APISettings) -> None:
+        """Raises KeyRingError or ValueError where settings cannot be used."""
+        self._settings = settings
+        self._peppers = KeyRing.from_setting(settings.secrets.peppers.reveal())
+        self._objects = open_store(settings.objects)
+        self._engine = create_engine(settings.database.api_url.reveal(), app=APP_NAME)
+        self._sessions = create_session_maker(self._engine)
+        self._acceptor: Acceptor | None = None
+        self._has_tried = asyncio.Event()
+        self.keys = KeyDirectory(self._sessions, self._peppers)
+
+    @property
+    def acceptor(self) -> Acceptor:
+        """Takes emails. Raises ServiceUnavailable until its first connection stands."""
+        if self._acceptor is None:
+            raise ServiceUnavailable(retry_after_s=_RECONNECT_AFTER_S)
+        return self._acceptor
+
+    def session(self, tenant_id: UUID) -> AbstractAsyncContextManager[AsyncSession]:
+        """A transaction in a tenant; commits at its end."""
+        return tenant_session(self._sessions, tenant_id)
+
+    def readiness_checks(self) -> dict[str, Check]:
+        """A check for each login, and one that this process has its own connections."""
+        return {
+            "postgres_api": check_postgres(self._settings.database.api_url),
+            "postgres_accept": check_postgres(self._settings.database.accept_url),
+            "acceptor": self._check_acceptor,
+        }
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Litestar) -> AsyncIterator[None]:
+        """Connect, and close everything at the end."""
+        connecting = asyncio.create_task(self._connect())
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_CONNECT_LIMIT_S):
+                    await self._has_tried.wait()
+            yield
+        finally:
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                pool = await connecting
+                await pool.close()
+            await self._engine.dispose()
+            await self._objects.close()
+
+    async def _connect(self) -> "asyncpg.Pool[asyncpg.Record]":
+        while True:
+            try:
+                pool = await create_pool(
+                    self._settings.database.accept_url.reveal(),
+                    size=_ACCEPT_POOL_SIZE,
+                    app=APP_NAME,
+                )
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("database.unreachable", login="accept", error=type(error).__name__)
+                self._has_tried.set()
+                await asyncio.sleep(_RECONNECT_AFTER_S)
+            else:
+                self._acceptor = Acceptor(pool, self._sessions, self._objects, self._peppers)
+                self._has_tried.set()
+                return pool
+
+    async def _check_acceptor(self) -> None:
+        self.acceptor  # noqa: B018  Raises where it is missing.

@@ -1,0 +1,1 @@
+"""The public API as the clients that exist for it see it."""

@@ -1,0 +1,1 @@
+"""Parts of the public API that need no server."""
