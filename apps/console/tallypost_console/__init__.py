@@ -1,0 +1,1 @@
+"""The console: server-rendered pages for members of tenants and for operators."""

@@ -53,7 +53,7 @@ class TenantNotFound(AppError):
 
 
 class PermissionDenied(AppError):
-    """Your role does not allow this."""
+    """Your role does not allow this; an owner of the tenant can change it."""
 
     code: ClassVar[str] = "permission_denied"
     kind: ClassVar[ErrorKind] = ErrorKind.FORBIDDEN

@@ -51,15 +51,6 @@ async def create_person(
     return person_id
 
 
-async def find_person_id(session: AsyncSession, email: str) -> UUID | None:
-    """The id of whoever signs in with this address; None where nobody does."""
-    address = _find_address(email)
-    if address is None:
-        return None
-    credentials = await queries.find_credentials(session, address)
-    return None if credentials is None else credentials.person_id
-
-
 async def add_member(session: AsyncSession, tenant_id: UUID, person_id: UUID, role: Role) -> None:
     """Give a person a role in a tenant; a new one takes the place of the old one."""
     await queries.upsert_membership(session, tenant_id, person_id, role)

@@ -22,7 +22,7 @@ class SignInThrottle:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._rounds: TTLCache[str, str] = TTLCache(size=_MAX_ACCOUNTS, ttl_s=WINDOW_S)
+        self._counts: TTLCache[str, str] = TTLCache(size=_MAX_ACCOUNTS, ttl_s=WINDOW_S)
 
     async def require_attempt(self, email: str, ip_address: str | None) -> None:
         """Count one attempt; raises TooManySignIns with the time to wait where it is one too many.
@@ -30,14 +30,18 @@ class SignInThrottle:
         Call it before the password is looked at, so that guesses made at once count as well.
         """
         account = _account(email, ip_address)
-        key = f"sign_in:{account}:{self._rounds.find(account) or ''}"
+        count = self._counts.find(account) or ""
+        if count:
+            # Kept while it is in use: forgotten earlier, it would give its attempts once more.
+            self._counts.put(account, count)
+        key = f"sign_in:{account}:{count}"
         decision = await self._limiter.take(key, ATTEMPTS / WINDOW_S, ATTEMPTS)
         if not decision.allowed:
             raise TooManySignIns(retry_after_s=decision.retry_after_s)
 
     def record_success(self, email: str, ip_address: str | None) -> None:
-        """Begin a new count, under a new key; the old one is full again before that is lost."""
-        self._rounds.put(_account(email, ip_address), secrets.token_hex(8))
+        """Begin a new count. It has a name of its own, because a limiter forgets nothing early."""
+        self._counts.put(_account(email, ip_address), secrets.token_hex(8))
 
 
 def _account(email: str, ip_address: str | None) -> str:

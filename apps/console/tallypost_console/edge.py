@@ -1,0 +1,113 @@
+"""The outermost layer: an id for each request, its log context, one metric, and safe headers.
+
+It stands outside the framework, so that answers which no route gives have all of it too.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from tallypost_console.origins import Origins
+from tallypost_core.clock import monotonic_s
+from tallypost_core.ids import new_id
+from tallypost_telemetry import metrics
+from tallypost_telemetry.asgi import ASGIApp, Message, Receive, Scope, Send
+from tallypost_telemetry.ops import OpsApp
+
+PREVIEW_STYLES: Final = "'unsafe-inline'"
+
+_ID_KEY: Final = "tallypost_request_id"
+_NO_ROUTE: Final = "unmatched"
+
+
+def content_security_policy(*, more_styles: str = "") -> str:
+    """What a page may load: its own stylesheet and images, nothing else, and no script at all."""
+    styles = f"'self' {more_styles}".strip()
+    return (
+        f"default-src 'none'; style-src {styles}; img-src 'self' data:; form-action 'self'; "
+        "frame-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+
+
+_HEADERS: Final = (
+    (b"content-security-policy", content_security_policy().encode()),
+    (b"x-content-type-options", b"nosniff"),
+    # With `no-referrer` browsers would send `Origin: null` with our own forms.
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
+    # What a signed-in person saw is not for whoever presses the back button later.
+    (b"cache-control", b"no-store"),
+)
+_TRANSPORT_SECURITY: Final = (b"strict-transport-security", b"max-age=31536000")
+
+
+class Edge:
+    """An ASGI app around the routes, with health and metrics beside them."""
+
+    def __init__(self, app: ASGIApp, ops: OpsApp, origins: Origins) -> None:
+        self._app = app
+        self._ops = ops
+        self._origins = origins
+        self._headers = (*_HEADERS, *([_TRANSPORT_SECURITY] if origins.is_secure else []))
+
+    def begin_shutdown(self) -> None:
+        """From now on answer that the app is not ready, while it finishes its work."""
+        self._ops.begin_shutdown()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] in self._ops.paths:
+            # Probes ask by address, so the host is not checked.
+            await self._ops(scope, receive, send)
+        else:
+            await self._serve_page(scope, receive, send)
+
+    async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        id_ = str(new_id())
+        scope[_ID_KEY] = id_
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = self._complete(message.get("headers", ()), id_)
+            await send(message)
+
+        started_s = monotonic_s()
+        structlog.contextvars.bind_contextvars(request_id=id_)
+        try:
+            if self._origins.has_host(_find_host(scope)):
+                await self._app(scope, receive, send_with_headers)
+            else:
+                await self._refuse_host(send_with_headers)
+        finally:
+            structlog.contextvars.clear_contextvars()
+            route = scope.get("path_template", _NO_ROUTE)
+            metrics.record_http_request(scope["method"], route, status, monotonic_s() - started_s)
+
+    def _complete(self, given: list[tuple[bytes, bytes]], id_: str) -> list[tuple[bytes, bytes]]:
+        names = {name for name, _ in given}
+        added = [header for header in self._headers if header[0] not in names]
+        return [*given, *added, (b"x-request-id", id_.encode())]
+
+    async def _refuse_host(self, send: Send) -> None:
+        body = f"The console does not answer to this host name. It is at {self._origins.url}\n"
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+
+def request_id(scope: Mapping[str, object]) -> str:
+    """The id of a request, as it stands in its answer's header and in the log."""
+    return str(scope[_ID_KEY])
+
+
+def _find_host(scope: Scope) -> str:
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return hosts[0].decode("latin-1") if len(hosts) == 1 else ""

@@ -1,0 +1,110 @@
+"""Turns whatever was raised into a page: the one place that does."""
+
+import math
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.response import Redirect
+from msgspec import Struct
+
+from tallypost_console.edge import request_id
+from tallypost_console.errors import ForeignForm, NoTenantOpen, PageNotFound
+from tallypost_console.rendering import AnyRequest, render
+from tallypost_console.visitors import remembered_visitor
+from tallypost_core.errors import HTTP_STATUS, AppError, ErrorKind
+
+log = structlog.get_logger()
+
+_TITLES: Final = {
+    ErrorKind.INVALID: "This request cannot be read",
+    ErrorKind.FORBIDDEN: "Not allowed",
+    ErrorKind.NOT_FOUND: "Nothing is here",
+    ErrorKind.CONFLICT: "Somebody was faster",
+    ErrorKind.PAYMENT_REQUIRED: "Payment is due",
+    ErrorKind.RATE_LIMITED: "Too many requests",
+    ErrorKind.UNAVAILABLE: "Not available right now",
+}
+_NOT_READ: Final = "The address or the form behind it has a value that makes no sense here."
+
+
+class Problem(Struct, frozen=True):
+    """What a page about an error says, and the one thing to do next."""
+
+    status: int
+    title: str
+    text: str
+    action: str = "start"
+    """`start`, `again` or `sign_out`."""
+
+
+# Any: the type of the body, which is a template's or a redirect's.
+def show_failure(request: AnyRequest, error: Exception) -> Response[Any]:
+    """The answer to a request that raised error; logs what an operator has to know."""
+    if isinstance(error, NoTenantOpen) and _is_operator(request):
+        return Redirect("/", status_code=303)
+    if isinstance(error, AppError) and error.kind is ErrorKind.UNAUTHENTICATED:
+        return Redirect(_sign_in_path(request), status_code=303)
+    problem = describe(error)
+    if problem.status == 500:
+        log.error("request.failed", exc_info=error)
+    elif problem.status == 503:
+        log.warning("request.unavailable", error=type(error).__name__)
+    return render(
+        request,
+        "problem.html",
+        status_code=problem.status,
+        headers=_headers(error),
+        problem=problem,
+        again=_path_with_query(request) if request.method == "GET" else "/",
+        request_id=request_id(request.scope) if problem.status == 500 else None,
+    )
+
+
+def describe(error: Exception) -> Problem:
+    """What to tell about an error; of an unexpected one, nothing."""
+    if isinstance(error, NotFoundException):
+        error = PageNotFound()
+    if isinstance(error, AppError):
+        return Problem(
+            HTTP_STATUS[error.kind], _TITLES[error.kind], error.message, _find_action(error)
+        )
+    if isinstance(error, MethodNotAllowedException):
+        return Problem(405, "Nothing is here", "This address is not used that way.")
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return Problem(error.status_code, _TITLES[ErrorKind.INVALID], _NOT_READ)
+    return Problem(500, "Something went wrong", "The fault is ours. It is logged.", "again")
+
+
+def _find_action(error: AppError) -> str:
+    if error.kind is ErrorKind.UNAVAILABLE:
+        return "again"
+    if error.kind is ErrorKind.FORBIDDEN and not isinstance(error, ForeignForm):
+        return "sign_out"
+    return "start"
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, MethodNotAllowedException):
+        return {"allow": (error.headers or {}).get("allow", "GET")}
+    if isinstance(error, AppError) and error.retry_after_s is not None:
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    return {}
+
+
+def _is_operator(request: AnyRequest) -> bool:
+    visitor = remembered_visitor(request)
+    return visitor is not None and visitor.person.is_operator
+
+
+def _sign_in_path(request: AnyRequest) -> str:
+    wanted = _path_with_query(request) if request.method == "GET" else "/"
+    return "/login" if wanted == "/" else f"/login?{urlencode({'then': wanted})}"
+
+
+def _path_with_query(request: AnyRequest) -> str:
+    query = request.scope["query_string"].decode("latin-1")
+    path = request.url.path
+    return f"{path}?{query}" if query else path

@@ -1,0 +1,96 @@
+"""Who sees which page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tallypost_core.ids import new_id
+from tallypost_domain.audit import service as audit
+from tests.integration.console.conftest import BILLING, NOBODY
+from tests.integration.console.mail import accept
+from tests.integration.console.running import Browser, form_token
+from tests.integration.people.samples import PASSWORD
+from tests.support.database import Database, SeededTenant
+
+TENANT_PAGES = ("/emails", "/emails/x", "/inbox", "/inbox/x", "/inbox/x/message.eml")
+
+
+@pytest.mark.parametrize("path", ["/", *TENANT_PAGES])
+async def test_nobody_sees_a_page_without_signing_in(browser: Browser, path: str) -> None:
+    answer = await browser.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/login")
+
+
+async def test_start_page_of_a_member_is_the_list_of_emails(owner: Browser) -> None:
+    answer = await owner.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/emails")
+
+
+@pytest.mark.parametrize("path", TENANT_PAGES)
+async def test_role_without_the_permission_is_told_so_with_one_way_on(
+    browser: Browser, path: str
+) -> None:
+    await browser.sign_in(BILLING, PASSWORD)
+    answer = await browser.get(path)
+    assert answer.status_code == 403
+    main = answer.text.split("<main")[1]
+    assert "Your role does not allow this" in main
+    assert len(re.findall(r"<button|<a ", main)) == 1
+    assert "Sign in as somebody else" in main
+
+
+async def test_member_of_no_tenant_is_told_so(browser: Browser) -> None:
+    await browser.sign_in(NOBODY, PASSWORD)
+    answer = await browser.get("/emails")
+    assert answer.status_code == 403
+
+
+async def test_operator_without_a_tenant_chooses_one_first(operator: Browser) -> None:
+    for path in TENANT_PAGES:
+        answer = await operator.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_operator_opens_a_tenant_and_the_tenant_can_tell(
+    operator: Browser, database: Database, other_tenant: SeededTenant, tmp_path: Path
+) -> None:
+    (email_id,) = await accept(database, tmp_path, other_tenant, "Seen by the operator")
+    start = await operator.get("/")
+    assert "First sample tenant" in start.text
+    assert "Second sample tenant" in start.text
+    answer = await operator.submit_with_token("/", f"/tenants/{other_tenant.id}/open")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/emails")
+    assert "Seen by the operator" in (await operator.get("/emails")).text
+    assert (await operator.get(f"/emails/{email_id}")).status_code == 200
+    async with database.session("tp_console", other_tenant.id) as session:
+        assert (await audit.verify(session, other_tenant.id)).entries == 1
+    async with database.connect("tp_console") as connection, connection.transaction():
+        await connection.execute(
+            "SELECT set_config('app.tenant_id', $1, true)", str(other_tenant.id)
+        )
+        entry = await connection.fetchrow("SELECT * FROM audit_log")
+    assert entry["action"] == "tenant.opened"
+    assert (entry["actor_kind"], entry["subject_id"]) == ("person", other_tenant.id)
+    assert entry["ip_address"] == "127.0.0.1"
+    assert entry["user_agent"].startswith("python-httpx/")
+
+
+async def test_unknown_tenant_cannot_be_opened(operator: Browser) -> None:
+    for unknown in (new_id(), "no-id"):
+        answer = await operator.submit_with_token("/", f"/tenants/{unknown}/open")
+        assert answer.status_code == 404
+
+
+async def test_member_opens_no_other_tenant(owner: Browser, other_tenant: SeededTenant) -> None:
+    token = form_token(await owner.get("/emails"))
+    answer = await owner.submit(f"/tenants/{other_tenant.id}/open", form_token=token)
+    assert answer.status_code == 403
+    assert "First sample tenant" in (await owner.get("/emails")).text
+
+
+async def test_member_does_not_see_the_list_of_tenants(owner: Browser) -> None:
+    page = (await owner.get("/emails")).text
+    assert "Second sample tenant" not in page
+    assert ">Tenants<" not in page
