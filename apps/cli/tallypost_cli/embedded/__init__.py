@@ -1,0 +1,1 @@
+"""PostgreSQL and Redis from wheels, for development and tests where no server is configured."""

@@ -1,0 +1,167 @@
+"""The `tallypost` command. What a command needs is imported when it runs, so help is quick."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich_click as click
+
+from tallypost_cli import folders, sample_access
+from tallypost_cli.errors import StartUpError
+from tallypost_core.settings import SettingsError
+
+_DATA_FOLDER = click.option(
+    "--data-folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=folders.default_data_folder,
+    show_default=".tallypost in the checkout",
+    help="Folder for databases, secrets and logs.",
+)
+_CHECK = click.option(
+    "--check", is_flag=True, help="Write nothing; fail where the file is not up to date."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run your own transactional email service.
+
+    Every setting is an environment variable; docs/settings.md describes them.
+    """
+
+
+@main.command()
+@_DATA_FOLDER
+def up(data_folder: Path) -> None:
+    """Run everything on this machine, databases included.
+
+    Prints addresses, logins and keys once every app is ready, restarts what ends, and stops all
+    of it on Ctrl-C. Apps listen on 8000 and up; TALLYPOST_PORT_BASE moves them. PostgreSQL and
+    Redis are started too unless TALLYPOST_DATABASE_OWNER_URL and TALLYPOST_REDIS_URL name others.
+    """
+    from tallypost_cli import up as command
+
+    with _errors_told():
+        command.run(data_folder.resolve(), os.environ, _say)
+
+
+@main.command()
+@click.option(
+    "--set-passwords",
+    is_flag=True,
+    help="Also let the apps' roles log in with the passwords in TALLYPOST_DATABASE_*_URL.",
+)
+@_DATA_FOLDER
+def migrate(set_passwords: bool, data_folder: Path) -> None:
+    """Bring the database to this release.
+
+    Uses TALLYPOST_DATABASE_OWNER_URL, else the database of an `up` that runs on the data folder.
+    """
+    from tallypost_cli import migrate as command
+
+    with _errors_told():
+        command.run(data_folder.resolve(), os.environ, _say, set_passwords=set_passwords)
+
+
+@main.command()
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=lambda: folders.default_data_folder() / sample_access.FILE_NAME,
+    show_default=".tallypost/seed.env in the checkout",
+    help="Where logins and keys are kept, with mode 0600.",
+)
+def seed(file: Path) -> None:
+    """Make an operator and two sample tenants with verified domains and API keys.
+
+    Needs TALLYPOST_DATABASE_CLI_URL, TALLYPOST_SECRETS_KEY_RING and TALLYPOST_SECRETS_PEPPERS.
+    `up` does it by itself. Repeating it changes nothing.
+    """
+    from tallypost_cli import seed as command
+
+    with _errors_told():
+        command.run(file.resolve(), os.environ, _say)
+
+
+@main.command()
+@_DATA_FOLDER
+def doctor(data_folder: Path) -> None:
+    """Check each hop that an email needs: migrations, logins, Redis, and every app.
+
+    Looks at an `up` that runs on the data folder, or at what the settings name. Exits with 1
+    where something fails.
+    """
+    from tallypost_cli import doctor as command
+
+    with _errors_told():
+        command.run(data_folder.resolve(), os.environ, _say)
+
+
+@main.command("local-inbox", hidden=True)
+def local_inbox() -> None:
+    """Run the local mail server that fills the Inbox; `up` starts it."""
+    from tallypost_cli import local_inbox as command
+
+    command.run(os.environ)
+
+
+@main.command("clean-data")
+@_DATA_FOLDER
+def clean_data(data_folder: Path) -> None:
+    """Delete all local data: databases, secrets, stored mail and logs.
+
+    Refuses while `up` runs. Databases that the settings name are left alone.
+    """
+    from tallypost_cli import clean_data as command
+
+    with _errors_told():
+        command.run(data_folder.resolve(), _say)
+
+
+@main.group()
+def settings() -> None:
+    """Write what is generated from the settings of all apps."""
+
+
+@settings.command("docs")
+@_CHECK
+def settings_docs(check: bool) -> None:
+    """Write docs/settings.md, the description of every setting."""
+    from tallypost_cli import settings_files
+
+    with _errors_told():
+        settings_files.write_reference(folders.checkout_folder(), _say, check=check)
+
+
+@settings.command("env")
+@_CHECK
+def settings_env(check: bool) -> None:
+    """Write .env.example, every setting with its default."""
+    from tallypost_cli import settings_files
+
+    with _errors_told():
+        settings_files.write_env_example(folders.checkout_folder(), _say, check=check)
+
+
+def _say(line: str) -> None:
+    # echo flushes each line. Nobody may be reading any more; the servers go on nevertheless.
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 kept for good
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    """Tell what a person can mend as plain lines, which keep commands and paths in one piece."""
+    try:
+        yield
+    except SettingsError as error:
+        click.echo(f"{error}\nEvery setting is described in docs/settings.md.", err=True)
+    except StartUpError as error:
+        click.echo(str(error), err=True)
+    else:
+        return
+    raise SystemExit(1)
