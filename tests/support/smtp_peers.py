@@ -237,9 +237,10 @@ class AiosmtpdPeer:
         """Listen for as long as the block lasts; AUTH is demanded, and TLS before it."""
         context = certificate.server_context()
         is_implicit = security == "tls"
+        protocols: list[SMTP] = []
 
         def make_protocol() -> SMTP:
-            return SMTP(
+            protocol = SMTP(
                 self,
                 hostname="localhost",
                 tls_context=None if is_implicit else context,
@@ -249,6 +250,8 @@ class AiosmtpdPeer:
                 # It cannot see that TLS was there from the first byte.
                 auth_require_tls=not is_implicit,
             )
+            protocols.append(protocol)
+            return protocol
 
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
@@ -259,6 +262,10 @@ class AiosmtpdPeer:
             yield self
         finally:
             server.close()
+            # From Python 3.12 on, wait_closed() waits for clients that keep their connection.
+            for protocol in protocols:
+                if protocol.transport is not None:
+                    protocol.transport.close()
             await server.wait_closed()
 
 

@@ -1,0 +1,72 @@
+"""What an adapter promises, and the small things that all adapters need.
+
+The Protocol is `types.Provider`; its contract suite is `tests/contract/providers`. A class that
+passes the suite and stands under the entry point group `tallypost.providers` is a provider.
+
+1. **One entry per recipient.** `send` returns exactly one RecipientResult for each recipient of
+   `email.recipients`, in that order, whatever happened.
+2. **Every answer and every silence is an Outcome.** `send` raises for nothing that a peer or a
+   network does. It raises EmailNotBuildable, before any contact, for an email that can never
+   become a message; a programming error may raise anything.
+3. **The class says what is known, not what is likely.** ACCEPTED, REJECTED, DEFERRED, THROTTLED,
+   SUSPENDED and UNAVAILABLE each rest on a statement by the peer, or on the fact that no byte
+   of the body had left. Once one byte has left and no statement came, it is AMBIGUOUS.
+4. **The mapping is a table** (for SMTP `smtp_failures.FAILURES`), each row with its source, each
+   row tested.
+5. **Time is bounded.** `send` returns within timeout_s, waiting for a connection included. It
+   does not begin the body when too little time is left to hear the answer.
+6. **A repeat is the same bytes.** With raw_mime the message is `message.render(email)`, a pure
+   function of the email, so that a duplicate can be recognised by its Message-ID.
+7. **Nothing is shared but connections.** Calls may run at the same time; one that fails or is
+   cancelled never leaves a connection in an unknown state for the next.
+8. **Settings are judged once.** A constructor raises ProviderMisconfigured that names the
+   variable; it does no network I/O. `close` gives back every connection and may run twice.
+9. **No secrets, no bodies.** `detail` and `evidence` hold the peer's words, clipped; they may
+   name an address, so they go to the tenant's timeline and never to a log.
+"""
+
+import re
+from collections.abc import Mapping
+
+from tallypost_providers.types import Outcome, OutgoingEmail, RecipientResult, SendResult
+
+DETAIL_MAX_CHARS = 500
+
+# C0, DEL, C1 and the two Unicode line breaks; lone surrogates come from bytes that were not UTF-8
+# and can be stored nowhere.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clip(text: str) -> str:
+    """A peer's words made safe to store and show: one line, at most DETAIL_MAX_CHARS long."""
+    printable = _SURROGATES.sub("\ufffd", _CONTROLS.sub(" ", text))
+    return printable.strip()[:DETAIL_MAX_CHARS]
+
+
+def same_for_all(
+    email: OutgoingEmail,
+    outcome: Outcome,
+    *,
+    phase: str,
+    reply_code: int | None = None,
+    enhanced_code: str | None = None,
+    detail: str = "",
+    evidence: Mapping[str, str] | None = None,
+) -> SendResult:
+    """A result that is the same for every recipient; detail is clipped."""
+    clipped = clip(detail)
+    return SendResult(
+        recipients=tuple(
+            RecipientResult(
+                recipient_id=recipient.recipient_id,
+                outcome=outcome,
+                reply_code=reply_code,
+                enhanced_code=enhanced_code,
+                detail=clipped,
+            )
+            for recipient in email.recipients
+        ),
+        phase=phase,
+        evidence=evidence or {},
+    )

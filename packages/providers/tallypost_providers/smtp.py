@@ -1,0 +1,133 @@
+"""Hands emails to one SMTP relay over kept connections."""
+
+import ipaddress
+import re
+import socket
+import ssl
+
+from tallypost_core.settings.groups import SMTPSettings
+from tallypost_providers.errors import ProviderMisconfigured
+from tallypost_providers.message import render_async
+from tallypost_providers.smtp_connection import (
+    Budget,
+    HandoverStopped,
+    SMTPConnection,
+    open_connection,
+)
+from tallypost_providers.smtp_handover import SMTPHandover
+from tallypost_providers.smtp_pool import Lease, SMTPPool
+from tallypost_providers.types import Capabilities, OutgoingEmail, SendResult
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+
+class SMTPProvider:
+    """One SMTP relay as a provider; see `base` for what it promises.
+
+    Results are per recipient: where the peer refuses some at RCPT, the others get the message.
+    A kept connection that turns out to be dead costs one new connection within the same call.
+    """
+
+    name = "smtp"
+    capabilities = Capabilities(
+        raw_mime=True,
+        keeps_message_id=True,
+        keeps_envelope=True,
+        signs_dkim=False,
+        idempotent=False,
+        lookup=False,
+        events=False,
+        reaches_outside=True,
+    )
+
+    def __init__(self, settings: SMTPSettings, account: str) -> None:
+        """Raises ProviderMisconfigured, which names the variable; connects to nothing.
+
+        Certificates are judged by the system's store, or by the file in SSL_CERT_FILE.
+        """
+        self.account = account
+        self._settings = settings
+        self._host = _require_host(settings)
+        _require_login(settings, self._host)
+        self._local_name = _local_name()
+        self._tls = None if settings.security == "none" else ssl.create_default_context()
+        self._pool = SMTPPool(self._open, settings.connections)
+
+    async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
+        """Hand one email over; see `types.Provider.send`."""
+        budget = Budget(timeout_s)
+        handover = SMTPHandover(email, await render_async(email), budget)
+        if handover.unanswered:
+            try:
+                async with self._pool.lease(budget) as lease:
+                    await _run(handover, lease)
+            except HandoverStopped as stop:
+                handover.stop(stop)
+        return handover.result()
+
+    async def close(self) -> None:
+        """Say goodbye on every idle connection."""
+        await self._pool.close()
+
+    async def _open(self, budget: Budget) -> SMTPConnection:
+        return await open_connection(
+            self._settings, self._host, self._local_name, self._tls, budget
+        )
+
+
+async def _run(handover: SMTPHandover, lease: Lease) -> None:
+    connection = await lease.connect(handover.budget)
+    while True:
+        try:
+            await handover.run(connection)
+        except HandoverStopped as stop:
+            if not stop.is_broken:
+                lease.keep()
+                raise
+            # The peer may close a kept connection at any time, and that is nobody's fault: a
+            # new one takes over, once, since it is not a kept one.
+            if stop.phase == "final" or not connection.is_reused:
+                raise
+            connection = await lease.reconnect(handover.budget)
+        else:
+            lease.keep()
+            return
+
+
+def _require_host(settings: SMTPSettings) -> str:
+    host = (settings.host or "").strip()
+    if not host:
+        raise ProviderMisconfigured("TALLYPOST_SMTP_HOST is missing.")
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ProviderMisconfigured("TALLYPOST_SMTP_HOST is not a host name.") from error
+
+
+def _require_login(settings: SMTPSettings, host: str) -> None:
+    if settings.username is not None and settings.password is None:
+        raise ProviderMisconfigured(
+            "TALLYPOST_SMTP_USERNAME is set, TALLYPOST_SMTP_PASSWORD is missing."
+        )
+    if settings.password is not None and settings.username is None:
+        raise ProviderMisconfigured(
+            "TALLYPOST_SMTP_PASSWORD is set, TALLYPOST_SMTP_USERNAME is missing."
+        )
+    if settings.password is not None and settings.security == "none" and not _is_loopback(host):
+        raise ProviderMisconfigured(
+            "TALLYPOST_SMTP_SECURITY is none: a password would travel in plain text."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _local_name() -> str:
+    """The name for EHLO: ours where it is a full one, else an address literal, which is always
+    allowed (RFC 5321, section 4.1.4). Asks no name server, which could take seconds."""
+    name = socket.gethostname()
+    return name if _HOST_NAME.fullmatch(name) else "[127.0.0.1]"

@@ -1,0 +1,201 @@
+"""What the platform hands to a provider and what it gets back.
+
+The domain sees this module and `errors` only; adapters live beside it and stay behind it.
+"""
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from typing import Literal, Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+Mode = Literal["test", "live"]
+RecipientKind = Literal["to", "cc", "bcc"]
+
+
+class Outcome(enum.StrEnum):
+    """The seven classes that every provider answer falls into.
+
+    Exactly THROTTLED, SUSPENDED and UNAVAILABLE may move to another provider: they state that
+    the message was not taken, for a reason that is not its own. AMBIGUOUS states nothing.
+    """
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    DEFERRED = "deferred"
+    THROTTLED = "throttled"
+    SUSPENDED = "suspended"
+    UNAVAILABLE = "unavailable"
+    AMBIGUOUS = "ambiguous"
+
+    @property
+    def may_fail_over(self) -> bool:
+        """True where another provider may take the same message at once."""
+        return self in _MAY_FAIL_OVER
+
+
+_MAY_FAIL_OVER = frozenset({Outcome.THROTTLED, Outcome.SUSPENDED, Outcome.UNAVAILABLE})
+
+
+# Headers that the platform writes or that only a mail system may add; a tenant sets none of them.
+# Bcc would show hidden recipients, the Resent- family would too (RFC 5322, section 3.6.6).
+_RESERVED_HEADERS = frozenset(
+    {
+        "authentication-results",
+        "bcc",
+        "cc",
+        "date",
+        "delivered-to",
+        "dkim-signature",
+        "domainkey-signature",
+        "from",
+        "message-id",
+        "mime-version",
+        "received",
+        "reply-to",
+        "return-path",
+        "sender",
+        "subject",
+        "to",
+    }
+)
+_RESERVED_HEADER_PREFIXES = ("arc-", "content-", "resent-", "x-tallypost-")
+
+
+def is_reserved_header(name: str) -> bool:
+    """True where a tenant may not set this header; accept refuses it, the MIME writer again."""
+    lowered = name.lower()
+    return lowered in _RESERVED_HEADERS or lowered.startswith(_RESERVED_HEADER_PREFIXES)
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a provider can do; routing and accept read this, never a provider's name."""
+
+    raw_mime: bool
+    """Takes our own MIME bytes, unchanged but for what it says below."""
+    keeps_message_id: bool
+    """Leaves our Message-ID header as it is."""
+    keeps_envelope: bool
+    """Can send to fewer recipients than the header names."""
+    signs_dkim: bool
+    """Signs itself, so that our signature is not needed."""
+    idempotent: bool
+    """Takes an idempotency token: a repeat after an ambiguous answer cannot double."""
+    lookup: bool
+    """Can be asked later whether it took a message."""
+    events: bool
+    """Reports deliveries and bounces."""
+    reaches_outside: bool
+    """Hands messages to other mail systems; False for the Inbox."""
+
+
+class Attachment(Struct, frozen=True, kw_only=True):
+    """One attachment, its body in memory."""
+
+    filename: str
+    content_type: str
+    """`type/subtype`, with parameters or without."""
+    body: bytes
+    content_id: str | None = None
+    """Set for an inline part; html refers to it as `cid:` and this id, no angle brackets."""
+
+
+class EnvelopeRecipient(Struct, frozen=True, kw_only=True):
+    """One recipient still to send to."""
+
+    recipient_id: UUID
+    address: str
+    """Bare address; the domain is in its ASCII form."""
+    kind: RecipientKind
+
+
+class DKIMKey(Struct, frozen=True, kw_only=True):
+    """One signing key of the sending domain."""
+
+    domain: str
+    selector: str
+    algorithm: Literal["rsa-sha256", "ed25519-sha256"]
+    private_key: bytes
+    """PKCS#8 DER, in the clear. Never logged."""
+
+    def __repr__(self) -> str:
+        return f"DKIMKey(domain={self.domain!r}, selector={self.selector!r})"
+
+
+class OutgoingEmail(Struct, frozen=True, kw_only=True):
+    """Everything that one handover needs; pure data, made from stored rows.
+
+    Header fields are as the tenant wrote them, `recipients` is who gets it this time: on a retry
+    only those who are still pending.
+    """
+
+    tenant_id: UUID
+    email_id: UUID
+    mode: Mode
+    created_at: dt.datetime
+    from_header: str
+    """`Name <local@domain>` or a bare address."""
+    envelope_sender: str
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    reply_to: tuple[str, ...]
+    subject: str
+    html: str | None
+    text: str | None
+    headers: Mapping[str, str]
+    """The tenant's own headers; none for which `is_reserved_header` holds."""
+    attachments: tuple[Attachment, ...]
+    recipients: tuple[EnvelopeRecipient, ...]
+    dkim_keys: tuple[DKIMKey, ...]
+    tags: Mapping[str, str]
+
+
+class RecipientResult(Struct, frozen=True, kw_only=True):
+    """What the provider said about one recipient."""
+
+    recipient_id: UUID
+    outcome: Outcome
+    reply_code: int | None = None
+    """SMTP reply code or HTTP status."""
+    enhanced_code: str | None = None
+    """RFC 3463 code such as `5.1.1`."""
+    detail: str = ""
+    """The provider's own words, at most 500 characters."""
+    retry_after_s: float | None = None
+
+
+class SendResult(Struct, frozen=True, kw_only=True):
+    """The result of one handover: one entry for each recipient that was asked for."""
+
+    recipients: tuple[RecipientResult, ...]
+    provider_message_id: str | None = None
+    phase: str = ""
+    """Where it ended: connect, tls, hello, auth, mail, rcpt, data, final, http, or store."""
+    evidence: Mapping[str, str] = {}
+    """Small facts for the timeline, such as the peer's greeting or queue id."""
+
+
+class Provider(Protocol):
+    """An adapter to one account at one provider; see `base` for the contract in full."""
+
+    name: str
+    """The entry point's name: `smtp`, `ses`, `inbox`."""
+    account: str
+    """Which account of it; unique among the running providers."""
+    capabilities: Capabilities
+
+    async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
+        """Hand one email over, within timeout_s seconds in all.
+
+        Never raises for what a peer does: every answer and every silence is an Outcome. A
+        cancellation after the first body byte loses evidence, so callers shield this call.
+        Raises EmailNotBuildable, always before any contact with the peer, for an email that no
+        retry can turn into a message: a fault of ours, not of the recipient or the peer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...

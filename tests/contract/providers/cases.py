@@ -1,0 +1,90 @@
+"""What the contract suite needs to know about a provider to put it through its paces.
+
+A new provider joins by adding a case to CASES; the tests do not change.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from msgspec import Struct
+
+from tallypost_core.settings.groups import SMTPSettings
+from tallypost_providers.inbox import InboxProvider
+from tallypost_providers.smtp import SMTPProvider
+from tallypost_providers.types import OutgoingEmail, Provider
+from tallypost_simulators.smtp_faults import Fault, Faults
+from tallypost_simulators.smtp_reception import ReceivedMessage
+from tallypost_simulators.smtp_sink import SMTPSink
+
+
+class Delivery(Struct, frozen=True):
+    """One message as the other side has it."""
+
+    recipients: tuple[str, ...]
+    message: bytes
+
+
+class Case(Struct):
+    """A provider with a well-behaved other side that can be told to fail."""
+
+    provider: Provider
+    deliveries: list[Delivery]
+    fail: Callable[[], None]
+    """From now on the other side states that it takes nothing."""
+    fall_silent: Callable[[], None]
+    """From now on the other side takes a message and never says so."""
+    recover: Callable[[], None]
+
+
+@asynccontextmanager
+async def smtp_case() -> AsyncIterator[Case]:
+    """SMTP to the sink simulator."""
+    deliveries: list[Delivery] = []
+
+    async def keep(message: ReceivedMessage) -> None:
+        deliveries.append(Delivery(message.recipients, message.body))
+
+    faults = Faults()
+    async with SMTPSink(keep, faults=faults) as sink:
+        settings = SMTPSettings(host="127.0.0.1", port=sink.port, security="none", connections=4)
+        provider = SMTPProvider(settings, "main")
+        try:
+            yield Case(
+                provider,
+                deliveries,
+                lambda: faults.active.append(Fault(phase="mail", reply="421 4.3.2 closing")),
+                lambda: faults.active.append(Fault(phase="final", action="hang")),
+                faults.active.clear,
+            )
+        finally:
+            await provider.close()
+
+
+@asynccontextmanager
+async def inbox_case() -> AsyncIterator[Case]:
+    """The Inbox with a store in memory."""
+    deliveries: list[Delivery] = []
+    state = {"mode": "well"}
+
+    async def store(email: OutgoingEmail, message: bytes) -> None:
+        if state["mode"] == "fails":
+            raise ConnectionError
+        addresses = tuple(recipient.address for recipient in email.recipients)
+        deliveries.append(Delivery(addresses, message))
+        if state["mode"] == "silent":
+            await asyncio.Event().wait()
+
+    yield Case(
+        InboxProvider(store),
+        deliveries,
+        lambda: state.update(mode="fails"),
+        lambda: state.update(mode="silent"),
+        lambda: state.update(mode="well"),
+    )
+
+
+CASES: dict[str, Callable[[], AbstractAsyncContextManager[Case]]] = {
+    "inbox": inbox_case,
+    "smtp": smtp_case,
+}

@@ -1,0 +1,167 @@
+"""What every provider promises (`tallypost_providers.base`), tried on each of them."""
+
+import asyncio
+import email
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from tallypost_providers.errors import EmailNotBuildable
+from tallypost_providers.message import render
+from tallypost_providers.registry import get_provider_class, list_provider_names
+from tallypost_providers.types import Attachment, Outcome, OutgoingEmail, SendResult
+from tests.contract.providers.cases import CASES, Case
+from tests.unit.providers.dkim_judge import verifies
+from tests.unit.providers.emails import make_dkim_key, make_email, make_recipient
+
+IN_TIME_S = 10.0
+SHORT_S = 1.0
+
+
+@pytest.fixture(params=sorted(CASES))
+async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    """One provider after the other."""
+    async with CASES[request.param]() as case_:
+        yield case_
+
+
+def outcomes(result: SendResult) -> list[Outcome]:
+    return [entry.outcome for entry in result.recipients]
+
+
+def email_to_three() -> OutgoingEmail:
+    return make_email(
+        to=("Ada <ada@example.net>",),
+        cc=("Bob <bob@example.net>",),
+        html="<p>hi",
+        recipients=(
+            make_recipient("ada@example.net"),
+            make_recipient("bob@example.net", "cc"),
+            make_recipient("eve@hidden.test", "bcc"),
+        ),
+    )
+
+
+def test_every_installed_provider_of_ours_is_in_this_suite() -> None:
+    ours = {
+        name
+        for name in list_provider_names()
+        if get_provider_class(name).__module__.startswith("tallypost_providers.")
+    }
+    assert ours == set(CASES)
+
+
+async def test_class_is_found_by_the_name_that_it_bears(case: Case) -> None:
+    assert get_provider_class(case.provider.name) is type(case.provider)
+    assert case.provider.account
+
+
+async def test_accepted_email_has_one_entry_for_each_recipient_in_order(case: Case) -> None:
+    email_ = email_to_three()
+    result = await case.provider.send(email_, IN_TIME_S)
+    assert [entry.recipient_id for entry in result.recipients] == [
+        recipient.recipient_id for recipient in email_.recipients
+    ]
+    assert outcomes(result) == [Outcome.ACCEPTED] * 3
+    assert result.phase
+
+
+async def test_message_arrives_as_it_was_rendered_signature_included(case: Case) -> None:
+    email_ = make_email(
+        html="<p>שלום</p>\r\n.\r\n..dots\r\n",
+        text=".\n",
+        dkim_keys=(make_dkim_key("rsa-sha256"), make_dkim_key("ed25519-sha256")),
+        attachments=(Attachment(filename="a.bin", content_type="a/b", body=bytes(300_000)),),
+    )
+    await case.provider.send(email_, IN_TIME_S)
+    (delivery,) = case.deliveries
+    assert delivery.message == render(email_)
+    assert verifies(delivery.message, 0)
+    assert verifies(delivery.message, 1)
+
+
+async def test_repeat_sends_the_same_bytes(case: Case) -> None:
+    email_ = email_to_three()
+    await case.provider.send(email_, IN_TIME_S)
+    await case.provider.send(email_, IN_TIME_S)
+    first, second = case.deliveries
+    assert first == second
+
+
+async def test_hidden_recipient_is_reached_and_in_no_header(case: Case) -> None:
+    await case.provider.send(email_to_three(), IN_TIME_S)
+    (delivery,) = case.deliveries
+    assert "eve@hidden.test" in delivery.recipients
+    assert b"hidden.test" not in delivery.message
+
+
+async def test_only_the_recipients_asked_for_get_the_message(case: Case) -> None:
+    email_ = email_to_three()
+    await case.provider.send(replace(email_, recipients=email_.recipients[1:2]), IN_TIME_S)
+    (delivery,) = case.deliveries
+    assert delivery.recipients == ("bob@example.net",)
+    assert email.message_from_bytes(delivery.message)["To"] == "Ada <ada@example.net>"
+
+
+async def test_refusal_of_everything_may_go_elsewhere_and_took_nothing(case: Case) -> None:
+    case.fail()
+    result = await case.provider.send(email_to_three(), IN_TIME_S)
+    assert outcomes(result) == [Outcome.UNAVAILABLE] * 3
+    assert case.deliveries == []
+
+
+async def test_silence_after_the_message_left_is_ambiguous(case: Case) -> None:
+    case.fall_silent()
+    result = await case.provider.send(email_to_three(), SHORT_S)
+    assert outcomes(result) == [Outcome.AMBIGUOUS] * 3
+    assert len(case.deliveries) == 1
+
+
+async def test_provider_works_again_once_the_other_side_does(case: Case) -> None:
+    case.fall_silent()
+    await case.provider.send(make_email(), SHORT_S)
+    case.recover()
+    case.fail()
+    await case.provider.send(make_email(), IN_TIME_S)
+    case.recover()
+    result = await case.provider.send(make_email(), IN_TIME_S)
+    assert outcomes(result) == [Outcome.ACCEPTED]
+
+
+async def test_email_that_cannot_be_built_raises_before_any_contact(case: Case) -> None:
+    with pytest.raises(EmailNotBuildable):
+        await case.provider.send(make_email(subject="a\r\nBcc: eve@hidden.test"), IN_TIME_S)
+    assert case.deliveries == []
+
+
+async def test_many_at_once_arrive_once_each_and_are_not_mixed_up(case: Case) -> None:
+    emails = [
+        make_email(recipients=(make_recipient(f"r{number}@example.net"),)) for number in range(40)
+    ]
+    results = await asyncio.gather(*(case.provider.send(item, IN_TIME_S) for item in emails))
+    assert {outcome for result in results for outcome in outcomes(result)} == {Outcome.ACCEPTED}
+    arrived = Counter((item.recipients, item.message) for item in case.deliveries)
+    assert arrived == Counter(((item.recipients[0].address,), render(item)) for item in emails)
+
+
+async def test_cancelled_call_does_not_spoil_the_next(case: Case) -> None:
+    case.fall_silent()
+    call = asyncio.create_task(case.provider.send(make_email(), IN_TIME_S))
+    async with asyncio.timeout(IN_TIME_S):
+        while not case.deliveries:  # noqa: ASYNC110 -- the other side has no event to offer.
+            await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    case.recover()
+    result = await case.provider.send(make_email(subject="Next"), IN_TIME_S)
+    assert outcomes(result) == [Outcome.ACCEPTED]
+    assert b"Subject: Next" in case.deliveries[-1].message
+
+
+async def test_closing_twice_is_harmless(case: Case) -> None:
+    await case.provider.send(make_email(), IN_TIME_S)
+    await case.provider.close()
+    await case.provider.close()
