@@ -41,7 +41,7 @@ def start_postgres() -> Iterator[PostgresLogins]:
         with start_test_postgres() as server:
             yield PostgresLogins(server.superuser_url, server.url)
         return
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
 
     with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
         superuser_url = container.get_connection_url()
@@ -55,7 +55,7 @@ def start_redis() -> Iterator[str]:
         with start_test_redis() as server:
             yield server.url
         return
-    from testcontainers.redis import RedisContainer
+    from testcontainers.community.redis import RedisContainer
 
     with RedisContainer(REDIS_IMAGE) as container:
         yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"

@@ -207,12 +207,16 @@ def dkim_public_keys() -> dict[str, str]:
     return {"tp1": _RSA[1], "tp2": _ED25519[1]}
 
 
+async def prepare_database(owner_url: str) -> None:
+    """Migrate an empty database and give every role its login."""
+    await migrate.upgrade(owner_url)
+    await roles.set_passwords(owner_url, dict.fromkeys(roles.LOGIN_ROLES, _ROLE_PASSWORD))
+
+
 async def _make_template(postgres: PostgresLogins, name: str) -> None:
     owner = urlsplit(postgres.owner_url).username
     await _execute(postgres.superuser_url, f"CREATE DATABASE {name} OWNER {owner}")
-    url = with_database(postgres.owner_url, name)
-    await migrate.upgrade(url)
-    await roles.set_passwords(url, dict.fromkeys(roles.LOGIN_ROLES, _ROLE_PASSWORD))
+    await prepare_database(with_database(postgres.owner_url, name))
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -114,14 +114,14 @@ class PostgresServer(Server):
     superuser, as on managed PostgreSQL. superuser_url is for what only a test has to do.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_durable: bool = False) -> None:
         super().__init__("postgres", folder, signal.SIGINT)
         self._settings = postgres.EmbeddedPostgres(
             data=folder / "data",
             superuser_password=secrets.token_urlsafe(24),
             owner_password=secrets.token_urlsafe(24),
             account=postgres.find_account(folder),
-            is_durable=False,
+            is_durable=is_durable,
         )
         self._settings.prepare()
         self.url = self._settings.owner_url(self.port)
@@ -164,10 +164,16 @@ class RedisServer(Server):
 
 
 @contextmanager
-def start_test_postgres() -> Iterator[PostgresServer]:
-    """A running PostgreSQL, fast and without protection against power loss; gone afterwards."""
-    with _temporary_folder("postgres") as folder, _running(lambda: PostgresServer(folder)) as it:
-        yield it
+def start_test_postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
+    """A running PostgreSQL; gone afterwards.
+
+    Fast unless is_durable: then a commit outlives `kill`, as in production.
+    """
+    with (
+        _temporary_folder("postgres") as folder,
+        _running(lambda: PostgresServer(folder, is_durable=is_durable)) as server,
+    ):
+        yield server
 
 
 @contextmanager

@@ -98,25 +98,29 @@ async def _work(
     # The heart goes on while the loop drains: what is under way still needs the lease.
     drained = asyncio.Event()
     log.info("worker.started", worker_id=str(worker_id))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(heartbeat.run(drained))
-        recording = tasks.create_task(recorder.run())
-        background = [
-            tasks.create_task(due.listen(stop)),
-            tasks.create_task(due.refresh(stop)),
-            tasks.create_task(_sweep(deliver_pool, heartbeat, policy)),
-            tasks.create_task(run_chores(chore_pool, settings.redis.url)),
-        ]
-        await loop.run(stop)
-        for task in background:
-            task.cancel()
-        await _drain(loop, recorder)
-        recording.cancel()
-        drained.set()
-    for provider in providers:
-        await provider.close()
-    await objects.close()
-    await _sign_off(heartbeat)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(heartbeat.run(drained))
+            recording = tasks.create_task(recorder.run())
+            background = [
+                tasks.create_task(due.listen(stop)),
+                tasks.create_task(due.refresh(stop)),
+                tasks.create_task(_sweep(deliver_pool, heartbeat, policy)),
+                tasks.create_task(run_chores(chore_pool, settings.redis.url)),
+            ]
+            await loop.run(stop)
+            for task in background:
+                task.cancel()
+            await _drain(loop, recorder)
+            recording.cancel()
+            drained.set()
+    finally:
+        # Before the others are told that its rows are free, nothing of this worker may go on.
+        await loop.abandon()
+        for provider in providers:
+            await provider.close()
+        await objects.close()
+        await _sign_off(heartbeat)
 
 
 async def _drain(loop: DeliveryLoop, recorder: Recorder) -> None:
@@ -124,6 +128,7 @@ async def _drain(loop: DeliveryLoop, recorder: Recorder) -> None:
         async with asyncio.timeout(_DRAIN_LIMIT_S):
             await loop.drain()
             await recorder.wait_until_idle()
+            await loop.return_claims()
     except (TimeoutError, DatabaseUnavailable) as error:
         # What is left is swept by another worker, which then lists it as unconfirmed.
         log.warning("worker.drain_incomplete", error=type(error).__name__)
@@ -138,6 +143,10 @@ async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:
             swept = await sweep_abandoned(pool, policy)
         except DatabaseUnavailable as error:
             log.warning("sweep.failed", error=error.code)
+            continue
+        except Exception:
+            # The edge of this task: what is wrong with a dead worker's row must not end this one.
+            log.exception("sweep.crashed")
             continue
         metrics.record_sweep(swept.released + swept.unconfirmed)
         if swept.released or swept.unconfirmed:

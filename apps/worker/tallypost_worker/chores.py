@@ -50,7 +50,9 @@ async def run_chores(pool: Pool, redis_url: Secret) -> None:
         started_s = asyncio.get_running_loop().time()
         try:
             await worker.async_run()
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # The edge of this task. Most often Redis is away; whatever else the library raises is
+            # no reason to stop delivering either.
             if asyncio.get_running_loop().time() - started_s > 60:
                 failures = 0
             delay_s = _RESTART_S[min(failures, len(_RESTART_S) - 1)]

@@ -34,10 +34,10 @@ class MemoryBudget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 # Admitted and cancelled in the same moment: give it to the next one.
                 self._used_bytes -= size_bytes
-            else:
+            elif (size_bytes, turn) in self._waiting:
                 self._waiting.remove((size_bytes, turn))
             self._admit()
             raise
@@ -48,5 +48,7 @@ class MemoryBudget:
     def _admit(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):
             size_bytes, turn = self._waiting.popleft()
-            self._used_bytes += size_bytes
-            turn.set_result(None)
+            # One that was cancelled a moment ago has not run yet to take itself off the list.
+            if not turn.done():
+                self._used_bytes += size_bytes
+                turn.set_result(None)

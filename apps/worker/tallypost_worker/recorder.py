@@ -5,11 +5,12 @@ written is kept and tried again for as long as the process lives.
 """
 
 import asyncio
+import contextlib
 from uuid import UUID
 
-import asyncpg
 import structlog
 
+from tallypost_core import clock
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.queue.records import record_and_mark
@@ -18,6 +19,7 @@ from tallypost_resilience.retry import RetryPolicy
 from tallypost_telemetry import metrics
 
 _RETRY_S = 0.5
+_RETRY_REFUSED_S = 5.0
 _MAX_CHUNK = 200
 
 log = structlog.get_logger()
@@ -34,6 +36,9 @@ class Recorder:
         self._worker_id = worker_id
         self._policy = policy
         self._settlements: list[Settlement] = []
+        # Refused by the database, not for want of it: tried alone, so that they stop nothing.
+        self._refused: list[Settlement] = []
+        self._retry_refused_at_s = 0.0
         self._marks: list[Mark] = []
         self._is_marking = True
         self._work = asyncio.Event()
@@ -67,11 +72,20 @@ class Recorder:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._work.wait()
-            self._work.clear()
+            await self._wait_for_work()
             while self._settlements or self._marks:
                 await self._write_chunk()
-            self._idle.set()
+            if self._refused and clock.monotonic_s() >= self._retry_refused_at_s:
+                self._settlements, self._refused = self._refused, []
+                await self._write_one_by_one(self._settlements[:], [])
+            if not (self._settlements or self._refused or self._marks):
+                self._idle.set()
+
+    async def _wait_for_work(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_REFUSED_S if self._refused else None):
+                await self._work.wait()
+        self._work.clear()
 
     async def _write_chunk(self) -> None:
         settlements = self._settlements[:_MAX_CHUNK]
@@ -80,10 +94,11 @@ class Recorder:
             await self._write(settlements, marks)
         except DatabaseUnavailable as error:
             log.warning("recorder.waits", error=error.code, results=len(self._settlements))
-            self._marks = marks + self._marks if self._is_marking else []
+            self._put_back(marks)
             await asyncio.sleep(_RETRY_S)
-        except asyncpg.PostgresError:
-            # One bad item must not hold up the others: each on its own.
+        except Exception:
+            # The edge of this task: one bad item, whatever is wrong with it, must not hold up
+            # the others, so each is tried on its own.
             log.exception("recorder.chunk_failed")
             await self._write_one_by_one(settlements, marks)
 
@@ -101,23 +116,31 @@ class Recorder:
             metrics.record_dead_letter("attempts_exhausted", recorded.dead_letters)
 
     async def _write_one_by_one(self, settlements: list[Settlement], marks: list[Mark]) -> None:
-        del self._settlements[: len(settlements)]
-        kept: list[Settlement] = []
         for settlement in settlements:
+            # The first of the list, which `_write` takes off where it succeeds.
             try:
-                await record_and_mark(self._pool, self._worker_id, [settlement], [], self._policy)
-            except (DatabaseUnavailable, asyncpg.PostgresError) as error:
-                log.exception(
-                    "recorder.result_kept",
-                    email_id=str(settlement.claim.email_id),
-                    error=type(error).__name__,
-                )
-                kept.append(settlement)
-        # Unmarked claims go back to waiting, to be claimed anew.
-        _answer(marks, {})
-        self._settlements += kept
-        if kept:
-            await asyncio.sleep(_RETRY_S)
+                await self._write([settlement], [])
+            except DatabaseUnavailable:
+                self._settlements.append(self._settlements.pop(0))
+            except Exception:
+                log.exception("recorder.result_kept", email_id=str(settlement.claim.email_id))
+                self._refused.append(self._settlements.pop(0))
+                self._retry_refused_at_s = clock.monotonic_s() + _RETRY_REFUSED_S
+        for mark in marks:
+            try:
+                await self._write([], [mark])
+            except DatabaseUnavailable:
+                self._put_back([mark])
+            except Exception:
+                # Unmarked, the claim goes back to waiting, to be claimed anew.
+                log.exception("recorder.mark_refused", email_id=str(mark[0].email_id))
+                _answer([mark], {})
+
+    def _put_back(self, marks: list[Mark]) -> None:
+        if self._is_marking:
+            self._marks = marks + self._marks
+        else:
+            _answer(marks, {})
 
     def _signal(self) -> None:
         self._idle.clear()

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import msgspec
+
 from tallypost_core.ids import new_id
 from tallypost_core.object_store import ObjectNotFound
 from tallypost_domain.emails.lifecycle import RecipientEvent
@@ -13,8 +15,27 @@ from tallypost_domain.queue.types import (
     attempt_of,
     changes_of,
 )
+from tallypost_providers.base import clip
 from tallypost_providers.errors import EmailNotBuildable
-from tallypost_providers.types import Provider, SendResult
+from tallypost_providers.types import OutgoingEmail, Provider, RecipientResult, SendResult
+
+
+def storable(result: SendResult, outgoing: OutgoingEmail) -> SendResult:
+    """A provider's answer in a form that can be stored, whatever a plugin put into it.
+
+    Raises ValueError, or TypeError for a value that is no data, where the answer breaks the
+    contract: another type, or not exactly one entry for each recipient.
+    """
+    checked = msgspec.convert(msgspec.to_builtins(result), SendResult)
+    answered = sorted(recipient.recipient_id for recipient in checked.recipients)
+    if answered != sorted(recipient.recipient_id for recipient in outgoing.recipients):
+        raise ValueError("a provider must answer for each recipient once")
+    return SendResult(
+        recipients=tuple(_storable(recipient) for recipient in checked.recipients),
+        provider_message_id=_clip(checked.provider_message_id),
+        phase=clip(checked.phase),
+        evidence={clip(name): clip(value) for name, value in checked.evidence.items()},
+    )
 
 
 def handed_over(
@@ -104,6 +125,16 @@ def permanent_reason(error: Exception) -> str | None:
     if isinstance(error, ObjectNotFound):
         return "attachment_missing"
     return None
+
+
+def _storable(recipient: RecipientResult) -> RecipientResult:
+    return msgspec.structs.replace(
+        recipient, enhanced_code=_clip(recipient.enhanced_code), detail=clip(recipient.detail)
+    )
+
+
+def _clip(text: str | None) -> str | None:
+    return None if text is None else clip(text)
 
 
 def _suppressed(email: LoadedEmail) -> tuple[RecipientChange, ...]:

@@ -1,8 +1,10 @@
 """Knows which tenants have due work: told by NOTIFY at once, and looked up every second."""
 
 import asyncio
+import heapq
 from collections import OrderedDict
-from itertools import islice
+from collections.abc import Sequence
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +21,7 @@ from tallypost_domain.queue.claims import list_due_tenants
 REFRESH_EVERY_S = 1.0
 
 _TIMEOUT_S = 5.0
+_REMEMBERED_TURNS = 10_000
 
 log = structlog.get_logger()
 
@@ -36,7 +39,11 @@ class DueTenants:
         self._url = url
         # The number grows with every word about a tenant, so that one that comes while a claim
         # is under way is not forgotten with it.
-        self._due: dict[Lane, OrderedDict[UUID, int]] = {lane: OrderedDict() for lane in Lane}
+        self._due: dict[Lane, dict[UUID, int]] = {lane: {} for lane in Lane}
+        # When each tenant was last served, remembered beyond its stay on the list: else one that
+        # sends a little all the time would always come before one that waits.
+        self._turns: dict[Lane, OrderedDict[UUID, int]] = {lane: OrderedDict() for lane in Lane}
+        self._next_turn = count(1)
         self._changed = asyncio.Event()
 
     async def wait(self, timeout_s: float) -> None:
@@ -53,12 +60,24 @@ class DueTenants:
         """End a `wait`: something else than new work changed, such as a free slot."""
         self._changed.set()
 
-    def take(self, lane: Lane, count: int) -> dict[UUID, int]:
-        """Up to count tenants to claim from, least recently served first, as of now."""
-        taken = dict(islice(self._due[lane].items(), count))
+    def note(self, lane: Lane, tenant_ids: Sequence[UUID]) -> None:
+        """Put tenants on the list, and end a `wait`: they may have due rows."""
+        for tenant_id in tenant_ids:
+            self._due[lane][tenant_id] = self._due[lane].get(tenant_id, 0) + 1
+        if tenant_ids:
+            self._changed.set()
+
+    def take(self, lane: Lane, limit: int) -> dict[UUID, int]:
+        """Up to limit tenants to claim from, least recently served first, as of now."""
+        due, turns = self._due[lane], self._turns[lane]
+        taken = heapq.nsmallest(limit, due, key=lambda tenant_id: turns.get(tenant_id, 0))
         for tenant_id in taken:
-            self._due[lane].move_to_end(tenant_id)
-        return taken
+            turns[tenant_id] = next(self._next_turn)
+            turns.move_to_end(tenant_id)
+        # Who is forgotten here was served longest ago, and goes first without a number as well.
+        while len(turns) > _REMEMBERED_TURNS:
+            turns.popitem(last=False)
+        return {tenant_id: due[tenant_id] for tenant_id in taken}
 
     def forget(self, lane: Lane, tenant_id: UUID, as_of: int) -> None:
         """A claim found less than it asked for: nothing is due there until told otherwise.
@@ -82,7 +101,7 @@ class DueTenants:
         while not stop.is_set():
             try:
                 for lane in Lane:
-                    self._add(lane, await list_due_tenants(self._pool, lane))
+                    self.note(lane, await list_due_tenants(self._pool, lane))
             except DatabaseUnavailable as error:
                 log.warning("wakeups.refresh_failed", error=error.code)
             await asyncio.sleep(REFRESH_EVERY_S)
@@ -102,14 +121,4 @@ class DueTenants:
         lane, _, tenant = str(payload).partition(" ")
         tenant_id = parse_id(tenant)
         if lane in set(Lane) and tenant_id is not None:
-            self._add(Lane(lane), [tenant_id])
-
-    def _add(self, lane: Lane, tenant_ids: list[UUID]) -> None:
-        for tenant_id in tenant_ids:
-            is_new = tenant_id not in self._due[lane]
-            self._due[lane][tenant_id] = self._due[lane].get(tenant_id, 0) + 1
-            if is_new:
-                # New here means not served lately: it goes first.
-                self._due[lane].move_to_end(tenant_id, last=False)
-        if tenant_ids:
-            self._changed.set()
+            self.note(Lane(lane), [tenant_id])

@@ -28,9 +28,12 @@ class TTLCache(Generic[K, V]):
             return None
         return entry[1]
 
-    def put(self, key: K, value: V) -> None:
-        """Remember a value from now on."""
-        self._entries[key] = (clock.monotonic_s(), value)
+    def put(self, key: K, value: V, *, as_of_s: float | None = None) -> None:
+        """Remember a value from now on, or from the earlier moment at which it was true.
+
+        as_of_s is of `clock.monotonic_s`; an answer that took a while is that much older.
+        """
+        self._entries[key] = (clock.monotonic_s() if as_of_s is None else as_of_s, value)
         self._entries.move_to_end(key)
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tallypost_core import clock
 from tallypost_core.crypto import (
     KeyRing,
     hash_candidates,
@@ -48,8 +49,9 @@ class KeyDirectory:
         candidates = hash_candidates(self._peppers, token)
         known = self._known.find(candidates[0])
         if known is None:
+            asked_at_s = clock.monotonic_s()
             known = await self._look_up(candidates)
-            self._known.put(candidates[0], known)
+            self._known.put(candidates[0], known, as_of_s=asked_at_s)
         return known
 
     async def _look_up(self, candidates: Sequence[bytes]) -> Principal:

@@ -11,7 +11,8 @@ from tallypost_core.errors import AppError, ErrorKind
 
 RETRY_AFTER_S = 2.0
 
-# What asyncpg raises while the server restarts, refuses or drops connections, or does not answer.
+# What asyncpg raises while the server restarts, refuses or drops connections, or does not answer,
+# has just become a replica, or gives up on one of two transactions that wait for each other.
 AWAY = (
     OSError,
     TimeoutError,
@@ -19,6 +20,9 @@ AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 

@@ -24,7 +24,7 @@ from tallypost_domain.emails.errors import ConcurrentIdempotentRequest, Idempote
 from tallypost_domain.emails.rows import build_rows, distinct_recipients, store_attachments
 from tallypost_domain.emails.senders import Origin, OriginDirectory
 from tallypost_domain.emails.types import Acceptance, BatchError, Idempotency, NewEmail, Sender
-from tallypost_domain.suppressions.service import address_hashes
+from tallypost_domain.suppressions.service import address_hashes, normalise
 
 # A repeat of a request that is still being stored waits this long for the first one's answer.
 _CONCURRENT_WAIT = "3s"
@@ -134,8 +134,9 @@ class Acceptor:
                     await self._insert(connection, sender, batch)
                     return acceptance
                 winner = await _fetch_answer(connection, sender, idempotency)
-        except asyncpg.LockNotAvailableError as error:
-            raise ConcurrentIdempotentRequest(retry_after_s=1) from error
+        except ConcurrentIdempotentRequest:
+            await self._forget_objects(sender, batch)
+            raise
         await self._forget_objects(sender, batch)
         if winner is None:
             # The first one's answer has just reached its age and was forgotten.
@@ -155,7 +156,7 @@ class Acceptor:
         self, connection: Connection, sender: Sender, batch: Sequence[Item]
     ) -> frozenset[str]:
         by_hash = {
-            hashed: address.address
+            hashed: normalise(address.address)
             for item in batch
             for _, address in distinct_recipients(item.email)
             for hashed in address_hashes(self._peppers, address.address)
@@ -193,17 +194,23 @@ async def _claim_key(
     idempotency: Idempotency,
     acceptance: Acceptance,
 ) -> bool:
-    """True where this request is the first with its key; waits for one in flight."""
+    """True where this request is the first with its key; waits for one in flight.
+
+    Raises ConcurrentIdempotentRequest where that one takes too long.
+    """
     await connection.execute(f"SET LOCAL lock_timeout = '{_CONCURRENT_WAIT}'")
-    status = await connection.execute(
-        statements.CLAIM_IDEMPOTENCY_KEY,
-        sender.tenant_id,
-        sender.mode,
-        idempotency.route,
-        idempotency.key,
-        idempotency.fingerprint,
-        acceptance,
-    )
+    try:
+        status = await connection.execute(
+            statements.CLAIM_IDEMPOTENCY_KEY,
+            sender.tenant_id,
+            sender.mode,
+            idempotency.route,
+            idempotency.key,
+            idempotency.fingerprint,
+            acceptance,
+        )
+    except asyncpg.LockNotAvailableError as error:
+        raise ConcurrentIdempotentRequest(retry_after_s=1) from error
     return str(status) == "INSERT 0 1"
 
 

@@ -16,8 +16,10 @@ MAX_ATTACHMENTS = 100
 INLINE_LIMIT_BYTES = 256_000
 """Larger bodies go to the object store; smaller ones stand in the email's row."""
 
-_CONTENT_TYPE = re.compile(r"^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$")
-_CONTENT_ID = re.compile(r"^[!-;=?-~]{1,128}$")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # RFC 6838, section 4.2.
+_PARAMETER = rf'[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|"[ !#-:<-\[\]-~]{{0,250}}")'
+_CONTENT_TYPE = re.compile(rf"(?P<type>{_NAME}/{_NAME})(?P<parameters>(?:{_PARAMETER}){{0,10}})")
+_CONTENT_ID = re.compile(r"[!-;=?-~]{1,128}")
 _FALLBACK_TYPE = "application/octet-stream"
 
 
@@ -96,11 +98,14 @@ def _body(content: str | list[int], where: str) -> bytes:
 
 def _content_type(given: str | None, filename: str, where: str) -> str:
     if given is None:
-        guessed = mimetypes.guess_type(filename)[0] or _FALLBACK_TYPE
-        # RFC 2046, 5.2.1: a message/* part must not be base64, so it travels as plain bytes.
-        return _FALLBACK_TYPE if guessed.startswith(("multipart/", "message/")) else guessed
-    content_type = given.partition(";")[0].strip().lower()
-    if not _CONTENT_TYPE.match(content_type) or content_type.startswith(("multipart/", "message/")):
+        guessed, encoding = mimetypes.guess_type(filename)
+        # A name such as `data:x/y z,` makes the library read the type out of it, and the type
+        # of `a.tar.gz` is that of the tar inside.
+        if guessed is None or encoding is not None:
+            return _FALLBACK_TYPE
+        return _usable_type(guessed) or _FALLBACK_TYPE
+    content_type = _usable_type(given)
+    if content_type is None:
         raise InvalidAttachment(
             f"The `{where}.content_type` field is not a media type such as `application/pdf`.",
             field=f"{where}.content_type",
@@ -108,11 +113,20 @@ def _content_type(given: str | None, filename: str, where: str) -> str:
     return content_type
 
 
+def _usable_type(text: str) -> str | None:
+    match = _CONTENT_TYPE.fullmatch(text.strip())
+    # RFC 2046, 5.1 and 5.2.1: neither multipart/* nor message/* may be base64.
+    if match is None or match["type"].lower().startswith(("multipart/", "message/")):
+        return None
+    # Parameters stay: without `method=REQUEST` a calendar file is no invitation.
+    return match["type"].lower() + match["parameters"].rstrip()
+
+
 def _content_id(given: str | None, where: str) -> str | None:
     if not given:
         return None
     content_id = given.removeprefix("<").removesuffix(">")
-    if not _CONTENT_ID.match(content_id):
+    if not _CONTENT_ID.fullmatch(content_id):
         raise InvalidField(
             f"The `{where}.content_id` field must be 1 to 128 visible ASCII characters without "
             "angle brackets.",

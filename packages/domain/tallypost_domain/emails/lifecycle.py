@@ -93,6 +93,9 @@ def next_status(current: RecipientStatus, event: RecipientEvent) -> RecipientSta
         # Released means that nothing holds it any more; other pending states were not held.
         if event is RecipientEvent.RELEASED and current is not RecipientStatus.HELD:
             return current
+        # That the copy sent again has to wait says nothing about the one that may have arrived.
+        if event is RecipientEvent.DEFERRED and current is RecipientStatus.UNCONFIRMED:
+            return current
         return _FROM_PENDING[event]
     reported = _REPORTS.get(event)
     if reported is not None and current in _RANK and _RANK[reported] > _RANK[current]:

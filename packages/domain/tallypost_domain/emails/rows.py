@@ -12,6 +12,7 @@ from tallypost_domain.emails.attachments import INLINE_LIMIT_BYTES, StoredAttach
 from tallypost_domain.emails.lifecycle import RecipientStatus, roll_up
 from tallypost_domain.emails.senders import Origin
 from tallypost_domain.emails.types import Address, NewEmail, RecipientKind, Sender
+from tallypost_domain.suppressions.service import normalise
 
 
 class RecipientRow(Struct, frozen=True):
@@ -50,7 +51,7 @@ def build_rows(
     suppressed: frozenset[str],
     now: dt.datetime,
 ) -> EmailRows:
-    """Rows of one email; `suppressed` are the bare addresses that must not get it."""
+    """Rows of one email; `suppressed` are the normalised addresses that must not get it."""
     scheduled_at = email.scheduled_at if email.scheduled_at and email.scheduled_at > now else None
     waiting = RecipientStatus.SCHEDULED if scheduled_at else RecipientStatus.QUEUED
     recipients = tuple(
@@ -58,7 +59,9 @@ def build_rows(
             id=new_id(),
             kind=kind,
             address=address.address,
-            status=RecipientStatus.SUPPRESSED if address.address in suppressed else waiting,
+            status=RecipientStatus.SUPPRESSED
+            if normalise(address.address) in suppressed
+            else waiting,
         )
         for kind, address in distinct_recipients(email)
     )
@@ -84,8 +87,8 @@ def distinct_recipients(email: NewEmail) -> Iterator[tuple[RecipientKind, Addres
     )
     for kind, addresses in fields:
         for address in addresses:
-            if address.address.lower() not in seen:
-                seen.add(address.address.lower())
+            if normalise(address.address) not in seen:
+                seen.add(normalise(address.address))
                 yield kind, address
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import select
 
+from tallypost_core import clock
 from tallypost_core.ttl_cache import TTLCache
 from tallypost_domain.db.sessions import SessionMaker, tenant_session
 from tallypost_domain.domains import service as domains
@@ -44,8 +45,9 @@ class OriginDirectory:
         key = (sender.tenant_id, email.from_.domain, stream)
         origin = self._known.find(key)
         if origin is None:
+            asked_at_s = clock.monotonic_s()
             origin = await self._look_up(*key)
-            self._known.put(key, origin)
+            self._known.put(key, origin, as_of_s=asked_at_s)
         return origin
 
     async def _look_up(self, tenant_id: UUID, domain: str, stream: str) -> Origin:

@@ -47,8 +47,9 @@ async def list_emails(
 ) -> Page[EmailView]:
     """A page of emails, newest first, without bodies.
 
-    after continues below an id, before returns what is newer than one; limit is 1 to 100.
+    after continues below an id, before returns what is newer than one; limit is 1 to MAX_PAGE.
     """
+    limit = min(limit, MAX_PAGE)
     statement = select(Email).where(Email.tenant_id == tenant_id, Email.mode == mode)
     if before is not None:
         statement = statement.where(Email.id > before).order_by(Email.id.asc())
@@ -56,7 +57,7 @@ async def list_emails(
         statement = statement.order_by(Email.id.desc())
         if after is not None:
             statement = statement.where(Email.id < after)
-    rows = list(await session.scalars(statement.limit(min(limit, MAX_PAGE) + 1)))
+    rows = list(await session.scalars(statement.limit(limit + 1)))
     has_more = len(rows) > limit
     page = rows[:limit]
     if before is not None:

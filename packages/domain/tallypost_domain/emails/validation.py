@@ -21,28 +21,21 @@ from tallypost_domain.emails.errors import (
 )
 from tallypost_domain.emails.scheduling import parse_scheduled_at
 from tallypost_domain.emails.types import Address, NewEmail, Tag
+from tallypost_providers.types import is_reserved_header
 
 MAX_RECIPIENTS = 50
 MAX_BATCH = 100
 MAX_EMAIL_BYTES = 40_000_000
 MAX_HEADER_BLOCK_BYTES = 64_000
-MAX_HEADER_VALUE = 998
+MAX_HEADER_LINE = 998
 MAX_TAGS = 50
 STREAM_HEADER = "x-tallypost-stream"
 
-_HEADER_NAME = re.compile(r"^[!-9;-~]{1,76}$")
-_TAG = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
-_STREAM = re.compile(r"^[a-z0-9_-]{1,64}$")
-
-# Headers that we write ourselves, or that would let a tenant speak for somebody else.
-_RESERVED_HEADERS = frozenset(
-    {
-        "from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "sender",
-        "mime-version", "return-path", "received", "dkim-signature", "domainkey-signature",
-        "authentication-results", "x-tallypost-email-id",
-    }
-)  # fmt: skip
-_RESERVED_PREFIXES = ("arc-", "content-", "resent-", "x-tallypost-")
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
+_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_STREAM = re.compile(r"[a-z0-9_-]{1,64}")
+# Postgres cannot store NUL in text, nor UTF-8 a lone surrogate.
+_FORBIDDEN_IN_BODIES = re.compile("[\x00\ud800-\udfff]")
 
 
 class TagRequest(Struct):
@@ -106,6 +99,11 @@ def validate(request: EmailRequest, *, now: dt.datetime) -> NewEmail:
         else None,
         stream=stream,
     )
+    if _header_block_bytes(email) > MAX_HEADER_BLOCK_BYTES:
+        raise InvalidField(
+            "The headers of the email, its mailboxes included, are larger than 64 kB.",
+            field="headers",
+        )
     if size_bytes(email) > MAX_EMAIL_BYTES:
         raise EmailTooLarge()
     return email
@@ -115,6 +113,13 @@ def size_bytes(email: NewEmail) -> int:
     """Bytes of an email's bodies and attachments, before they are encoded for transport."""
     bodies = sum(len(body.encode()) for body in (email.html, email.text) if body)
     return bodies + sum(len(attachment.body) for attachment in email.attachments)
+
+
+def _header_block_bytes(email: NewEmail) -> int:
+    mailboxes = (email.from_, *email.to, *email.cc, *email.reply_to)
+    lines = [mailbox.header for mailbox in mailboxes] + [email.subject]
+    lines += [f"{name}: {value}" for name, value in email.headers.items()]
+    return sum(len(line.encode()) + len("\r\n") for line in lines)
 
 
 def _require_absent(name: str, value: object | UnsetType) -> None:
@@ -155,15 +160,14 @@ def _subject(subject: str) -> str:
         raise InvalidField(
             "The `subject` field holds a control character or a line break.", field="subject"
         )
-    if len(subject) > MAX_HEADER_VALUE:
+    if len(subject) > MAX_HEADER_LINE:
         raise InvalidField("The `subject` field is longer than 998 characters.", field="subject")
     return subject
 
 
 def _body(body: str | None, name: str) -> str | None:
-    # Postgres cannot store NUL in text, and no mail program expects one.
-    if body is not None and "\x00" in body:
-        raise InvalidField(f"The `{name}` field holds a NUL character.", field=name)
+    if body is not None and _FORBIDDEN_IN_BODIES.search(body):
+        raise InvalidField(f"The `{name}` field holds a NUL or half a character.", field=name)
     return body
 
 
@@ -172,43 +176,42 @@ def _headers(headers: Mapping[str, str | None]) -> tuple[dict[str, str], str | N
     seen: set[str] = set()
     stream: str | None = None
     for name, value in headers.items():
-        where = f"headers.{name}" if _HEADER_NAME.match(name) else "headers"
+        where = f"headers.{name}" if _HEADER_NAME.fullmatch(name) else "headers"
         if value is None:
             continue
+        if name.lower() in seen:
+            raise InvalidField(f"The `{where}` header is given twice.", field=where)
+        seen.add(name.lower())
         if name.lower() == STREAM_HEADER:
             stream = _stream(value)
             continue
         _require_usable_header(name, value, where)
-        if name.lower() in seen:
-            raise InvalidField(f"The `{where}` header is given twice.", field=where)
-        seen.add(name.lower())
         kept[name] = value
-    if sum(len(name) + len(value.encode()) + 4 for name, value in kept.items()) > (
-        MAX_HEADER_BLOCK_BYTES
-    ):
-        raise InvalidField("The `headers` field is larger than 64 kB.", field="headers")
     return kept, stream
 
 
 def _require_usable_header(name: str, value: str, where: str) -> None:
-    if not _HEADER_NAME.match(name):
+    if not _HEADER_NAME.fullmatch(name):
         raise InvalidField(
             "The `headers` field has a name that is not 1 to 76 visible ASCII characters "
             "without a colon.",
             field="headers",
         )
-    if name.lower() in _RESERVED_HEADERS or name.lower().startswith(_RESERVED_PREFIXES):
+    if is_reserved_header(name):
         raise InvalidField(f"The `{where}` header is set by the platform.", field=where)
     if FORBIDDEN_IN_HEADERS.search(value):
         raise InvalidField(
             f"The `{where}` header holds a control character or a line break.", field=where
         )
-    if len(value) > MAX_HEADER_VALUE:
-        raise InvalidField(f"The `{where}` header is longer than 998 characters.", field=where)
+    # A value without spaces cannot be folded, so it must fit a line together with its name.
+    if len(name) + len(": ") + len(value) > MAX_HEADER_LINE:
+        raise InvalidField(
+            f"The `{where}` header is longer than 998 characters with its name.", field=where
+        )
 
 
 def _stream(value: str) -> str:
-    if not _STREAM.match(value):
+    if not _STREAM.fullmatch(value):
         raise InvalidField(
             "The `headers.X-Tallypost-Stream` header is not the name of a stream.",
             field="headers.X-Tallypost-Stream",
@@ -222,7 +225,7 @@ def _tags(tags: Sequence[TagRequest]) -> tuple[Tag, ...]:
     checked = []
     for index, tag in enumerate(tags):
         for part, text in (("name", tag.name), ("value", tag.value)):
-            if text is None or not _TAG.match(text):
+            if text is None or not _TAG.fullmatch(text):
                 raise InvalidField(
                     f"The `tags[{index}].{part}` field must be 1 to 256 ASCII letters, digits, "
                     "underscores or dashes.",

@@ -3,7 +3,7 @@
 No query here walks the backlog, so the cost of a claim does not grow with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from tallypost_domain.db.errors import translated
@@ -41,11 +41,26 @@ _CLAIM = """
     RETURNING q.tenant_id, q.email_id, q.lane, q.fence, q.attempt
 """
 
+# Locked in the order that every writer of several rows keeps.
 _RELEASE = """
+    WITH held AS (
+        SELECT q.tenant_id, q.email_id
+        FROM send_queue q
+        WHERE q.state = 'claimed' AND q.worker_id = $1
+          AND (q.tenant_id, q.email_id, q.fence)
+              IN (SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]))
+        ORDER BY q.tenant_id, q.email_id
+        FOR UPDATE
+    )
     UPDATE send_queue q SET state = 'waiting', worker_id = NULL
-    FROM unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, email_id)
-    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id
-      AND q.state = 'claimed' AND q.worker_id = $3
+    FROM held
+    WHERE q.tenant_id = held.tenant_id AND q.email_id = held.email_id
+"""
+
+_LIST_HELD = """
+    SELECT q.tenant_id, q.email_id, q.lane, q.fence, q.attempt
+    FROM send_queue q
+    WHERE q.state = 'claimed' AND q.worker_id = $1
 """
 
 
@@ -90,7 +105,18 @@ async def release_claims(pool: Pool, worker_id: UUID, claims: Sequence[Claim]) -
     async with transaction(pool, [claim.tenant_id for claim in claims]) as connection:
         await connection.execute(
             _RELEASE,
+            worker_id,
             [claim.tenant_id for claim in claims],
             [claim.email_id for claim in claims],
-            worker_id,
+            [claim.fence for claim in claims],
         )
+
+
+async def list_held(pool: Pool, worker_id: UUID, tenant_ids: Iterable[UUID]) -> list[Claim]:
+    """Rows of these tenants that the worker holds and has not marked as leaving.
+
+    After a claim of unknown fate this finds what the worker was given and never told about.
+    """
+    async with transaction(pool, tenant_ids) as connection:
+        rows = await connection.fetch(_LIST_HELD, worker_id)
+    return [Claim(**dict(row)) for row in rows]

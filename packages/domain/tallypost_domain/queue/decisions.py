@@ -16,7 +16,7 @@ from tallypost_domain.emails.lifecycle import (
     next_status,
     roll_up,
 )
-from tallypost_domain.queue.types import Settlement
+from tallypost_domain.queue.types import RecipientChange, Settlement
 from tallypost_resilience.retry import RetryPolicy, next_delay_s
 
 
@@ -50,8 +50,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     email_status: RecipientStatus
     accepted: tuple[UUID, ...]
     """Recipients that became `sent` by this: one ledger row each."""
-    doubled: tuple[UUID, ...]
-    """Recipients that a provider took again after they were settled."""
+    applied: tuple[RecipientChange, ...]
+    """Changes of recipients that were still pending: one event each."""
+    doubled: tuple[RecipientChange, ...]
+    """Acceptances of recipients that were settled before: a copy too many may exist."""
     gave_up: tuple[UUID, ...]
     """Recipients that failed because attempts are used up: dead letters."""
     action: QueueAction
@@ -62,16 +64,22 @@ def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> 
     """Apply a settlement to an email."""
     statuses = dict(stored.statuses)
     accepted: list[UUID] = []
-    doubled: list[UUID] = []
+    applied: list[RecipientChange] = []
+    doubled: list[RecipientChange] = []
     for change in settlement.changes:
         current = statuses.get(change.recipient_id)
-        if current is None:
-            continue
+        is_accepted = change.event is RecipientEvent.ACCEPTED
         # A late result may only settle what is still pending; it never takes hope away.
-        if not stored.is_current and change.event is not RecipientEvent.ACCEPTED:
+        if current is None or not (stored.is_current or is_accepted):
             continue
-        if change.event is RecipientEvent.ACCEPTED:
-            (accepted if current in PENDING else doubled).append(change.recipient_id)
+        if current not in PENDING:
+            # What became of a copy too many is no news of the recipient, unless it arrived.
+            if is_accepted:
+                doubled.append(change)
+            continue
+        applied.append(change)
+        if is_accepted:
+            accepted.append(change.recipient_id)
         statuses[change.recipient_id] = next_status(current, change.event)
     action, delay_s, gave_up = _queue_action(settlement, stored, statuses, policy)
     for recipient_id in gave_up:
@@ -84,6 +92,7 @@ def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> 
         },
         email_status=roll_up(statuses.values()),
         accepted=tuple(accepted),
+        applied=tuple(applied),
         doubled=tuple(doubled),
         gave_up=tuple(gave_up),
         action=action,

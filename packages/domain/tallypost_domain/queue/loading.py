@@ -36,7 +36,9 @@ _RECIPIENTS = """
     JOIN emails e ON e.tenant_id = r.tenant_id AND e.id = r.email_id
     LEFT JOIN streams s ON s.tenant_id = e.tenant_id AND s.name = e.stream
     WHERE r.status IN ('scheduled', 'queued', 'held', 'deferred')
-       OR (r.status = 'unconfirmed' AND s.on_unconfirmed = 'resend')
+       OR (r.status = 'unconfirmed'
+           AND coalesce(s.on_unconfirmed,
+                        CASE e.lane WHEN 'bulk' THEN 'hold' ELSE 'resend' END) = 'resend')
     ORDER BY r.tenant_id, r.email_id, r.id
 """
 

@@ -75,11 +75,14 @@ DELETE_ROWS = """
     WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
 """
 
+# A row that was marked as leaving, and from which nothing was handed over after all, has its
+# handover taken off the count.
 RETRY_ROWS = """
     UPDATE send_queue q
-    SET state = 'waiting', worker_id = NULL, due_at = now() + make_interval(secs => c.delay_s)
-    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[])
-        AS c (tenant_id, email_id, fence, delay_s)
+    SET state = 'waiting', worker_id = NULL, due_at = now() + make_interval(secs => c.delay_s),
+        attempt = q.attempt - (c.is_unsent AND q.state = 'handing_over')::int
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::bool[])
+        AS c (tenant_id, email_id, fence, delay_s, is_unsent)
     WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
 """
 
@@ -90,10 +93,13 @@ PARK_ROWS = """
     WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
 """
 
+# The same claim marked again, after a commit of unknown fate, gets the same answer: only its
+# own worker asks, and it hands nothing over before it has one.
 MARK_HANDING_OVER = """
-    UPDATE send_queue q SET state = 'handing_over', attempt = q.attempt + 1
-    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS c (tenant_id, email_id, fence)
+    UPDATE send_queue q SET state = 'handing_over', attempt = c.attempt + 1
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::int[])
+        AS c (tenant_id, email_id, fence, attempt)
     WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-      AND q.state = 'claimed' AND q.worker_id = $4
+      AND q.state IN ('claimed', 'handing_over') AND q.worker_id = $5
     RETURNING q.tenant_id, q.email_id, q.lane, q.fence, q.attempt
 """

@@ -186,27 +186,25 @@ async def _write_attempts(connection: Connection, decided: Sequence[_Decided]) -
 
 
 async def _write_statuses(connection: Connection, decided: Sequence[_Decided]) -> None:
-    recipients = []
+    # By key: of two settlements of one email in a chunk the later one has the last word, and an
+    # UPDATE that met both would take either.
+    recipients: dict[tuple[UUID, UUID, UUID], tuple[str, str | None, str | None]] = {}
     for item in decided:
         changes = {change.recipient_id: change for change in item.settlement.changes}
         for recipient_id, status in item.decision.statuses.items():
             change = changes.get(recipient_id)
-            recipients.append(
-                (
-                    *_key(item.settlement.claim),
-                    recipient_id,
-                    status.value,
-                    change.detail if change else None,
-                    change.provider_message_id if change else None,
-                )
+            recipients[*_key(item.settlement.claim), recipient_id] = (
+                status.value,
+                change.detail if change else None,
+                change.provider_message_id if change else None,
             )
     if recipients:
-        await connection.execute(sql.UPDATE_RECIPIENTS, *_columns(recipients))
+        await connection.execute(
+            sql.UPDATE_RECIPIENTS, *_columns((*key, *values) for key, values in recipients.items())
+        )
+    emails = {_key(item.settlement.claim): item.decision.email_status.value for item in decided}
     await connection.execute(
-        sql.UPDATE_EMAILS,
-        *_columns(
-            (*_key(item.settlement.claim), item.decision.email_status.value) for item in decided
-        ),
+        sql.UPDATE_EMAILS, *_columns((*key, status) for key, status in emails.items())
     )
 
 
@@ -218,7 +216,11 @@ async def _write_queue(connection: Connection, decided: Sequence[_Decided]) -> N
         await connection.execute(sql.DELETE_ROWS, *_columns(_row_key(item) for item in items))
     if items := by_action[QueueAction.RETRY]:
         await connection.execute(
-            sql.RETRY_ROWS, *_columns((*_row_key(item), item.decision.delay_s) for item in items)
+            sql.RETRY_ROWS,
+            *_columns(
+                (*_row_key(item), item.decision.delay_s, item.settlement.attempt is None)
+                for item in items
+            ),
         )
     for action, state in ((QueueAction.HOLD, "held"), (QueueAction.WAIT_FOR_PROOF, "ambiguous")):
         if items := by_action[action]:
@@ -237,20 +239,16 @@ async def _mark(
         [claim.tenant_id for claim in claims],
         [claim.email_id for claim in claims],
         [claim.fence for claim in claims],
+        [claim.attempt for claim in claims],
         worker_id,
     )
     return tuple(Claim(**dict(row)) for row in rows)
 
 
 def _events(item: _Decided) -> list[NewEvent]:
-    events = []
-    changes = {change.recipient_id: change for change in item.settlement.changes}
-    for change in changes.values():
-        if item.is_late and change.recipient_id not in item.decision.accepted:
-            continue
-        events.append(_event(item, change, _EVENT_TYPE[change.event]))
-    for recipient_id in item.decision.doubled:
-        events.append(_event(item, changes[recipient_id], "email.duplicate_suspected"))
+    events = [
+        _event(item, change, _EVENT_TYPE[change.event]) for change in item.decision.applied
+    ] + [_event(item, change, "email.duplicate_suspected") for change in item.decision.doubled]
     for recipient_id in item.decision.gave_up:
         change = RecipientChange(
             recipient_id=recipient_id,

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import idna
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,5 +43,11 @@ def address_hashes(peppers: KeyRing, address: str) -> list[bytes]:
 
 
 def normalise(address: str) -> str:
-    """One spelling for all: mailbox names that differ in case only are one mailbox in practice."""
-    return address.strip().lower()
+    """One spelling for all: mailbox names that differ in case only are one mailbox in practice.
+
+    The domain is put in its ASCII form, as emails have it. Raises ValueError where it has none.
+    """
+    local_part, at, domain = address.strip().lower().rpartition("@")
+    if not domain.isascii():
+        domain = idna.encode(domain, uts46=True).decode("ascii")
+    return f"{local_part}{at}{domain}"

@@ -1,0 +1,284 @@
+"""Whoever comes first wins, the other learns of it, and nobody waits for each other for ever."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_core import clock
+from tallypost_domain.db.sessions import SessionMaker, tenant_session
+from tallypost_domain.emails.errors import EmailNotScheduled
+from tallypost_domain.emails.service import cancel, reschedule
+from tallypost_domain.queue.claims import LEASE_S, beat, release_claims
+from tallypost_domain.queue.sweeps import sweep_abandoned
+from tallypost_domain.queue.types import Claim
+from tallypost_providers.types import Outcome
+from tests.integration.queue.harness import POLICY, Harness, hours, settlement
+from tests.support.database import SeededTenant
+
+ROUNDS = 40
+
+Change = Callable[[AsyncSession, UUID, UUID], Awaitable[None]]
+
+
+async def _cancel(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> None:
+    await cancel(session, tenant_id, "live", email_id)
+
+
+async def _postpone(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> None:
+    await reschedule(session, tenant_id, "live", email_id, clock.utc_now() + hours(2))
+
+
+async def _is_done(
+    sessions: SessionMaker, tenant: SeededTenant, email_id: UUID, change: Change
+) -> bool:
+    try:
+        async with tenant_session(sessions, tenant.id) as session:
+            await change(session, tenant.id, email_id)
+    except EmailNotScheduled:
+        return False
+    return True
+
+
+async def _add_scheduled_and_due(
+    queue: Harness, sessions: SessionMaker, tenant: SeededTenant, count: int
+) -> tuple[UUID, ...]:
+    later = (clock.utc_now() + hours(1)).isoformat()
+    added = await queue.add(tenant, count, scheduled_at=later)
+    async with tenant_session(sessions, tenant.id) as session:
+        for email_id in added:
+            await reschedule(session, tenant.id, "live", email_id, clock.utc_now() - hours(1))
+    return added
+
+
+@pytest.mark.parametrize("change", [_cancel, _postpone])
+async def test_of_a_claim_and_a_change_of_plan_exactly_one_wins(
+    queue: Harness, tenant: SeededTenant, change: Change
+) -> None:
+    worker = await queue.start_worker()
+    claimed: list[UUID] = []
+    changed: list[UUID] = []
+    next_one = (
+        "SELECT email_id FROM send_queue WHERE state = 'waiting' AND due_at <= now() "
+        "ORDER BY due_at, email_id LIMIT 1"
+    )
+    async with queue.database.sessions("tp_api") as sessions:
+        added = await _add_scheduled_and_due(queue, sessions, tenant, ROUNDS)
+        while rows := await queue.fetch(tenant, next_one):
+            # Both go for the same one, unless the claim finds it locked and takes the next.
+            email_id = rows[0]["email_id"]
+            claims, is_done = await asyncio.gather(
+                queue.claim(worker, tenant, quota=1), _is_done(sessions, tenant, email_id, change)
+            )
+            claimed += [claim.email_id for claim in claims]
+            changed += [email_id] if is_done else []
+            assert claims or is_done
+            assert (email_id in claimed) is not is_done
+    assert len(claimed) + len(changed) == len(added)
+    assert {*claimed, *changed} == set(added)
+    for email_id in changed:
+        state = await queue.state(tenant, email_id)
+        assert state == (None if change is _cancel else "waiting")
+    for email_id in claimed:
+        assert await queue.state(tenant, email_id) == "claimed"
+        assert await queue.statuses(tenant, email_id) == {
+            "first": "scheduled",
+            "email": "scheduled",
+        }
+
+
+async def test_two_cancellations_at_once_cancel_once(queue: Harness, tenant: SeededTenant) -> None:
+    later = (clock.utc_now() + hours(1)).isoformat()
+    async with queue.database.sessions("tp_api") as sessions:
+        for email_id in await queue.add(tenant, 5, scheduled_at=later):
+            answers = await asyncio.gather(
+                *(_is_done(sessions, tenant, email_id, _cancel) for _ in range(3)),
+                _is_done(sessions, tenant, email_id, _postpone),
+            )
+            assert sum(answers[:3]) == 1
+            assert await queue.events(tenant, email_id) == [
+                *(["email.rescheduled"] if answers[3] else []),
+                "email.canceled",
+            ]
+
+
+async def test_claim_that_is_given_back_can_be_canceled_again(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    worker = await queue.start_worker()
+    async with queue.database.sessions("tp_api") as sessions:
+        (email_id,) = await _add_scheduled_and_due(queue, sessions, tenant, 1)
+        claims = await queue.claim(worker, tenant)
+        assert not await _is_done(sessions, tenant, email_id, _cancel)
+        await release_claims(queue.pool, worker, claims)
+        assert await _is_done(sessions, tenant, email_id, _cancel)
+    assert await queue.mark(worker, *claims) == ()
+    assert await queue.statuses(tenant, email_id) == {"first": "canceled", "email": "canceled"}
+
+
+class Crowd:
+    """Workers, a tenant's programs and sweepers, all after the same rows."""
+
+    def __init__(
+        self, queue: Harness, sessions: SessionMaker, tenants: tuple[SeededTenant, SeededTenant]
+    ) -> None:
+        self._queue = queue
+        self._sessions = sessions
+        self._tenants = tenants
+        self._choice = random.Random(11)  # noqa: S311 - the same run each time
+        self._old: list[tuple[UUID, Claim, list[UUID]]] = []
+        self.is_over = False
+        self.turns = 0
+
+    async def work(self) -> None:
+        """Claim, mark, record in chunks of any order; sometimes freeze, and come back late."""
+        while not self.is_over:
+            worker = await self._queue.start_worker()
+            claims = await self._queue.claim(worker, *self._tenants, quota=15)
+            emails = {email.claim.email_id: email for email in await self._queue.load(*claims)}
+            self._choice.shuffle(claims)
+            marked = list(await self._queue.mark(worker, *claims[: len(claims) // 2 + 1]))
+            fates = [
+                (worker, claim, [to.id for to in emails[claim.email_id].recipients])
+                for claim in marked
+            ]
+            if self._choice.random() < 0.4:
+                await self._queue.age_beat(worker, LEASE_S + 1)
+                self._old += fates
+                # It does not know yet, and marks the rest while they are swept.
+                await self._queue.mark(worker, *claims)
+                continue
+            self._choice.shuffle(fates)
+            await self._queue.record(
+                worker, *self._settlements(fates), claims=claims[len(claims) // 2 + 1 :]
+            )
+            await release_claims(self._queue.pool, worker, claims)
+            await self._queue.age_beat(worker, LEASE_S + 1)
+            self.turns += 1
+
+    async def come_late(self) -> None:
+        """Record results of workers that were frozen."""
+        while not self.is_over:
+            fates, self._old = self._old, []
+            self._choice.shuffle(fates)
+            if fates:
+                await self._queue.record(fates[0][0], *self._settlements(fates))
+                self.turns += 1
+            await asyncio.sleep(0.005)
+
+    async def sweep(self) -> None:
+        """Free rows of the dead."""
+        while not self.is_over:
+            await sweep_abandoned(self._queue.pool, POLICY)
+            self.turns += 1
+            await asyncio.sleep(0.005)
+
+    async def change_plans(self, added: list[tuple[SeededTenant, UUID]]) -> None:
+        """Cancel and move emails at random."""
+        while not self.is_over:
+            tenant, email_id = self._choice.choice(added)
+            change = _cancel if self._choice.random() < 0.2 else _postpone
+            await _is_done(self._sessions, tenant, email_id, change)
+            self.turns += 1
+
+    async def make_due(self) -> None:
+        """Let everything that waits be due, again and again."""
+        ids = [tenant.id for tenant in self._tenants]
+        while not self.is_over:
+            async with self._queue.pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    "SELECT set_config('app.tenant_ids', $1, true)",
+                    f"{{{ids[0]},{ids[1]}}}",
+                )
+                await connection.execute(
+                    "WITH w AS (SELECT tenant_id, email_id FROM send_queue WHERE state = 'waiting' "
+                    "ORDER BY tenant_id, email_id FOR UPDATE SKIP LOCKED) "
+                    "UPDATE send_queue q SET due_at = now() FROM w "
+                    "WHERE q.tenant_id = w.tenant_id AND q.email_id = w.email_id"
+                )
+            await asyncio.sleep(0.01)
+
+    def _settlements(self, fates: list[tuple[UUID, Claim, list[UUID]]]) -> list[object]:
+        words = ("accepted", "deferred", "ambiguous", "rejected")
+        weights = (1, 4, 4, 1)
+        return [
+            settlement(
+                worker,
+                claim,
+                {id_: Outcome(self._choice.choices(words, weights)[0]) for id_ in recipients},
+            )
+            for worker, claim, recipients in fates
+            if recipients
+        ]
+
+
+async def _run_for(seconds: float, crowd: Crowd, added: list[tuple[SeededTenant, UUID]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(crowd.work())
+        for _ in range(2):
+            tasks.create_task(crowd.sweep())
+            tasks.create_task(crowd.change_plans(added))
+        tasks.create_task(crowd.come_late())
+        tasks.create_task(crowd.make_due())
+        await asyncio.sleep(seconds)
+        crowd.is_over = True
+
+
+async def test_everybody_at_once_never_deadlocks_and_the_books_agree(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    both = (tenant, other_tenant)
+    added: list[tuple[SeededTenant, UUID]] = []
+    async with queue.database.sessions("tp_api") as sessions:
+        for owner in both:
+            to = ["a@r.test", "b@r.test", "c@r.test"]
+            added += [(owner, id_) for id_ in await queue.add(owner, 60, to=to)]
+            scheduled = await _add_scheduled_and_due(queue, sessions, owner, 30)
+            added += [(owner, id_) for id_ in scheduled]
+        crowd = Crowd(queue, sessions, both)
+        await _run_for(3, crowd, added)
+    assert crowd.turns > 50
+    for owner in both:
+        assert await _books(queue, owner) == {}
+    owner_connection = await asyncpg.connect(queue.database.owner_url)
+    try:
+        deadlocks = await owner_connection.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+    finally:
+        await owner_connection.close()
+    assert deadlocks == 0
+
+
+async def _books(queue: Harness, tenant: SeededTenant) -> dict[str, int]:
+    """What does not agree, counted; empty where all is well."""
+    pending = "('scheduled', 'queued', 'held', 'deferred', 'unconfirmed')"
+    accepted = (
+        "SELECT a.email_id, (r ->> 'recipient_id')::uuid AS id FROM attempts a, "
+        "jsonb_array_elements(a.recipients) r WHERE r ->> 'outcome' = 'accepted'"
+    )
+    checks = {
+        "ledger without an acceptance": "SELECT 1 FROM usage_ledger l WHERE (l.email_id, "
+        f"l.recipient_id) NOT IN ({accepted})",
+        "sent without a ledger row": "SELECT 1 FROM recipients WHERE status = 'sent' AND id NOT IN "
+        "(SELECT recipient_id FROM usage_ledger)",
+        "ledger row of one not sent": "SELECT 1 FROM usage_ledger WHERE recipient_id NOT IN "
+        "(SELECT id FROM recipients WHERE status = 'sent')",
+        "pending without a row": f"SELECT 1 FROM recipients WHERE status IN {pending} "
+        "AND email_id NOT IN (SELECT email_id FROM send_queue)",
+        "accepted twice and not listed": f"SELECT id FROM ({accepted}) a GROUP BY id "
+        "HAVING count(*) > 1 AND id NOT IN (SELECT recipient_id FROM events "
+        "WHERE type = 'email.duplicate_suspected' AND recipient_id IS NOT NULL)",
+        "email pending and its recipients not": f"SELECT 1 FROM emails e WHERE (status IN {pending})"
+        f" <> EXISTS (SELECT 1 FROM recipients r WHERE r.email_id = e.id AND r.status IN {pending})",
+    }
+    wrong = {}
+    for name, query in checks.items():
+        if rows := await queue.fetch(tenant, query):
+            wrong[name] = len(rows)
+    return wrong

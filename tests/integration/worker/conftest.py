@@ -1,0 +1,26 @@
+"""Fixtures of the worker's tests."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tallypost_worker import delivery, recorder, wakeups
+from tests.integration.queue.harness import Harness, open_harness
+from tests.support.database import Database
+
+
+@pytest.fixture
+async def queue(database: Database, tmp_path: Path) -> AsyncIterator[Harness]:
+    """A queue of this test alone; its large attachments are in `tmp_path`."""
+    async with open_harness(database, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter waits between looks at the database; what is decided there stays as it is."""
+    monkeypatch.setattr(wakeups, "REFRESH_EVERY_S", 0.1)
+    monkeypatch.setattr(delivery, "POLL_EVERY_S", 0.1)
+    monkeypatch.setattr(delivery, "_RETRY_S", 0.1)
+    monkeypatch.setattr(recorder, "_RETRY_S", 0.1)

@@ -1,0 +1,140 @@
+"""A delivery loop with providers of the test's own, on a real queue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from tallypost_core.ids import new_id
+from tallypost_core.object_store import ObjectStore
+from tallypost_domain.db.pools import create_pool
+from tallypost_domain.domains.signing import SigningKeyDirectory
+from tallypost_providers.base import same_for_all
+from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
+from tallypost_resilience.retry import RetryPolicy
+from tallypost_worker.assembly import Assembler
+from tallypost_worker.delivery import Delivery, DeliveryLoop
+from tallypost_worker.heartbeat import Heartbeat
+from tallypost_worker.recorder import Recorder
+from tallypost_worker.wakeups import DueTenants
+from tests.support.database import KEY_RING, PEPPERS
+
+QUICK = RetryPolicy(schedule_s=(0.05, 0.05, 0.05), jitter=0.0)
+
+Answer = Callable[[OutgoingEmail], SendResult]
+
+
+async def until(is_so: Callable[[], Awaitable[object]], *, within_s: float = 30.0) -> None:
+    """Return once a condition of the database holds; within_s only bounds a hang."""
+    async with asyncio.timeout(within_s):
+        while not await is_so():
+            await asyncio.sleep(0.02)
+
+
+def says(outcome: Outcome) -> Answer:
+    """An answer that is the same for every recipient."""
+    return lambda email: same_for_all(email, outcome, phase="final")
+
+
+class FakeProvider:
+    """A provider that gives its answers one after the other, and the last one for ever."""
+
+    name = "fake"
+    account = "fake"
+    capabilities = Capabilities(
+        raw_mime=True,
+        keeps_message_id=True,
+        keeps_envelope=True,
+        signs_dkim=False,
+        idempotent=False,
+        lookup=False,
+        events=False,
+        reaches_outside=True,
+    )
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = list(answers or [says(Outcome.ACCEPTED)])
+        self.handovers: list[OutgoingEmail] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
+        """Take note of the email, wait while the gate is closed, and answer."""
+        assert timeout_s > 0
+        self.handovers.append(email)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        await self.gate.wait()
+        return answer(email)
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Running(Struct, frozen=True):
+    """The parts of a loop that runs."""
+
+    loop: DeliveryLoop
+    recorder: Recorder
+    heartbeat: Heartbeat
+    due: DueTenants
+    stop: asyncio.Event
+
+
+@asynccontextmanager
+async def running_loop(
+    url: str,
+    provider: FakeProvider,
+    objects: ObjectStore,
+    *,
+    beat_url: str | None = None,
+    concurrency: int = 5,
+    policy: RetryPolicy = QUICK,
+) -> AsyncIterator[Running]:
+    """Deliver until the block ends, and then drain, as a worker process does.
+
+    url logs in as tp_deliver; beat_url is where the heart beats, if elsewhere.
+    """
+    worker_id = new_id()
+    pool = await create_pool(url, size=4, app="test")
+    heartbeat = Heartbeat(beat_url or url, worker_id)
+    recorder = Recorder(pool, worker_id, policy)
+    due = DueTenants(pool, beat_url or url)
+    loop = DeliveryLoop(
+        Delivery(
+            pool=pool,
+            worker_id=worker_id,
+            peppers=PEPPERS,
+            providers=[provider],
+            assembler=Assembler(objects, SigningKeyDirectory(pool, KEY_RING)),
+            recorder=recorder,
+            heartbeat=heartbeat,
+            due=due,
+            concurrency=concurrency,
+            handover_timeout_s=5.0,
+        )
+    )
+    stop, beating = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(heartbeat.run(beating))
+        background: Sequence[asyncio.Task[None]] = [
+            tasks.create_task(recorder.run()),
+            tasks.create_task(due.listen(stop)),
+            tasks.create_task(due.refresh(stop)),
+        ]
+        claiming = tasks.create_task(loop.run(stop))
+        try:
+            yield Running(loop, recorder, heartbeat, due, stop)
+        finally:
+            stop.set()
+            due.wake()
+            await claiming
+            async with asyncio.timeout(20):
+                await loop.drain()
+                await recorder.wait_until_idle()
+                await loop.return_claims()
+            for task in background:
+                task.cancel()
+            beating.set()
+    await heartbeat.sign_off()
+    pool.terminate()

@@ -1,0 +1,261 @@
+"""What a settlement does to an email, one row for each rule."""
+
+from uuid import UUID
+
+import pytest
+from msgspec import Struct
+
+from tallypost_core.ids import new_id
+from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus
+from tallypost_domain.queue.decisions import Decision, QueueAction, StoredEmail, decide
+from tallypost_domain.queue.types import Attempt, Claim, RecipientChange, Settlement
+from tallypost_providers.types import Outcome
+from tallypost_resilience.retry import RetryPolicy
+
+# Without jitter, so that a delay can be named.
+POLICY = RetryPolicy(schedule_s=(10.0, 20.0, 40.0), jitter=0.0)
+# Recipients by a letter each.
+IDS = {letter: new_id() for letter in "abcd"}
+LETTERS = {id_: letter for letter, id_ in IDS.items()}
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One row: statuses before, events, and what comes of them. `a=sent b=queued`."""
+
+    name: str
+    before: str
+    events: str
+    after: str
+    """All recipients."""
+    email: str
+    action: QueueAction
+    delay_s: float = 0.0
+    on_unconfirmed: str = "resend"
+    attempts: int = 1
+    is_current: bool = True
+    has_attempt: bool = True
+    hold: bool = False
+    retry_in_s: float = 0.0
+    retry_after_s: float | None = None
+    accepted: str = ""
+    applied: str = ""
+    doubled: str = ""
+    gave_up: str = ""
+
+
+def case(
+    name: str, before: str, events: str, after: str, email: str, action: str, **rest: object
+) -> Case:
+    return Case(
+        name=name,
+        before=before,
+        events=events,
+        after=after,
+        email=email,
+        action=QueueAction(action),
+        **rest,
+    )  # type: ignore[arg-type]  # Fields of Case.
+
+
+CASES = [
+    # An answer that settles everybody ends the row.
+    case("accepted", "a=queued", "a=accepted", "a=sent", "sent", "delete", accepted="a", applied="a"),
+    case("accepted after a deferral", "a=deferred", "a=accepted", "a=sent", "sent", "delete",
+         accepted="a", applied="a", attempts=3),
+    case("accepted when scheduled", "a=scheduled", "a=accepted", "a=sent", "sent", "delete",
+         accepted="a", applied="a"),
+    case("rejected", "a=queued", "a=rejected", "a=bounced", "bounced", "delete", applied="a"),
+    case("one accepted, one rejected", "a=queued b=queued", "a=accepted b=rejected",
+         "a=sent b=bounced", "bounced", "delete", accepted="a", applied="ab"),
+    case("suppressed since it was accepted", "a=queued b=queued", "a=accepted b=suppressed",
+         "a=sent b=suppressed", "sent", "delete", accepted="a", applied="ab"),
+    # Who is still pending is tried again, by the schedule.
+    case("first deferral", "a=queued", "a=deferred", "a=deferred", "deferred", "retry",
+         delay_s=10, applied="a"),
+    case("second deferral", "a=deferred", "a=deferred", "a=deferred", "deferred", "retry",
+         delay_s=20, applied="a", attempts=2),
+    case("last retry", "a=deferred", "a=deferred", "a=deferred", "deferred", "retry",
+         delay_s=40, applied="a", attempts=3),
+    case("one accepted, one deferred", "a=queued b=queued", "a=accepted b=deferred",
+         "a=sent b=deferred", "deferred", "retry", delay_s=10, accepted="a", applied="ab"),
+    case("no word about one of them", "a=queued b=queued", "a=accepted", "a=sent b=queued",
+         "queued", "retry", delay_s=10, accepted="a", applied="a"),
+    # The peer's wish counts, within the bounds of the policy.
+    case("peer asks for more time", "a=queued", "a=deferred", "a=deferred", "deferred", "retry",
+         retry_after_s=15, delay_s=15, applied="a"),
+    case("peer asks for far too much", "a=queued", "a=deferred", "a=deferred", "deferred", "retry",
+         retry_after_s=9e9, delay_s=20, applied="a"),
+    case("peer asks for less", "a=queued", "a=deferred", "a=deferred", "deferred", "retry",
+         retry_after_s=1, delay_s=10, applied="a"),
+    # Attempts used up: a dead letter, but never of somebody who may have the email.
+    case("used up", "a=deferred", "a=deferred", "a=failed", "failed", "delete",
+         attempts=4, applied="a", gave_up="a"),
+    case("used up for one of two", "a=deferred b=deferred", "a=accepted b=deferred",
+         "a=sent b=failed", "failed", "delete", attempts=4, accepted="a", applied="ab", gave_up="b"),
+    case("used up, one unconfirmed", "a=deferred b=unconfirmed", "a=deferred b=deferred",
+         "a=failed b=unconfirmed", "unconfirmed", "wait_for_proof", attempts=4, applied="ab",
+         gave_up="a"),
+    case("used up by silence", "a=unconfirmed", "a=unconfirmed", "a=unconfirmed", "unconfirmed",
+         "wait_for_proof", attempts=4, applied="a"),
+    case("used up, nobody may be sent to again", "a=deferred b=unconfirmed", "a=deferred",
+         "a=failed b=unconfirmed", "unconfirmed", "wait_for_proof", attempts=4, applied="a",
+         gave_up="a", on_unconfirmed="hold"),
+    case("given up on purpose", "a=queued b=queued", "a=gave_up b=suppressed",
+         "a=failed b=suppressed", "failed", "delete", has_attempt=False, applied="ab"),
+    # No statement: sent again, or put aside, as the stream says.
+    case("silence, resend", "a=queued", "a=unconfirmed", "a=unconfirmed", "unconfirmed", "retry",
+         delay_s=10, applied="a"),
+    case("silence, hold", "a=queued", "a=unconfirmed", "a=unconfirmed", "unconfirmed",
+         "wait_for_proof", applied="a", on_unconfirmed="hold"),
+    case("silence, hold, another deferred", "a=queued b=queued", "a=unconfirmed b=deferred",
+         "a=unconfirmed b=deferred", "unconfirmed", "retry", delay_s=10, applied="ab",
+         on_unconfirmed="hold"),
+    case("the other is settled, hold", "a=unconfirmed b=deferred", "b=accepted",
+         "a=unconfirmed b=sent", "unconfirmed", "wait_for_proof", accepted="b", applied="b",
+         on_unconfirmed="hold", attempts=2),
+    case("sent again and accepted", "a=unconfirmed", "a=accepted", "a=sent", "sent", "delete",
+         accepted="a", applied="a", attempts=2),
+    case("sent again and deferred", "a=unconfirmed", "a=deferred", "a=unconfirmed", "unconfirmed",
+         "retry", delay_s=20, applied="a", attempts=2),
+    case("sent again and rejected", "a=unconfirmed", "a=rejected", "a=bounced", "bounced",
+         "delete", applied="a", attempts=2),
+    # Nothing was handed over: nothing counts against the email.
+    case("postponed", "a=queued", "", "a=queued", "queued", "retry", has_attempt=False,
+         retry_in_s=30, delay_s=30),
+    case("postponed after the last attempt", "a=deferred", "", "a=deferred", "deferred", "retry",
+         has_attempt=False, attempts=9, retry_in_s=30, delay_s=30),
+    case("postponed, one suppressed", "a=queued b=queued", "b=suppressed", "a=queued b=suppressed",
+         "queued", "retry", has_attempt=False, applied="b"),
+    case("all suppressed", "a=queued b=scheduled", "a=suppressed b=suppressed",
+         "a=suppressed b=suppressed", "suppressed", "delete", has_attempt=False, applied="ab"),
+    case("all suppressed but the unconfirmed one", "a=queued b=unconfirmed", "a=suppressed",
+         "a=suppressed b=unconfirmed", "unconfirmed", "wait_for_proof", has_attempt=False,
+         applied="a", on_unconfirmed="hold"),
+    case("nobody left to send to", "a=sent b=bounced", "", "a=sent b=bounced", "bounced", "delete",
+         has_attempt=False),
+    case("only the unconfirmed are left", "a=unconfirmed", "", "a=unconfirmed", "unconfirmed",
+         "wait_for_proof", has_attempt=False, on_unconfirmed="hold"),
+    # Held for a reason of the tenant's.
+    case("held", "a=queued b=deferred", "a=held b=held", "a=held b=held", "held", "hold",
+         has_attempt=False, hold=True, applied="ab"),
+    case("held with nobody pending", "a=sent", "", "a=sent", "sent", "delete", has_attempt=False,
+         hold=True),
+    # The row is somebody else's by now.
+    case("late acceptance", "a=queued", "a=accepted", "a=sent", "sent", "keep", is_current=False,
+         accepted="a", applied="a"),
+    case("late acceptance of an unconfirmed one", "a=unconfirmed b=unconfirmed", "a=accepted",
+         "a=sent b=unconfirmed", "unconfirmed", "keep", is_current=False, accepted="a", applied="a"),
+    case("late acceptance of a held one", "a=held", "a=accepted", "a=sent", "sent", "keep",
+         is_current=False, accepted="a", applied="a"),
+    case("late and settled by another acceptance", "a=sent", "a=accepted", "a=sent", "sent", "keep",
+         is_current=False, doubled="a"),
+    case("late and delivered long since", "a=delivered", "a=accepted", "a=delivered", "delivered",
+         "keep", is_current=False, doubled="a"),
+    case("late and given up meanwhile", "a=failed", "a=accepted", "a=failed", "failed", "keep",
+         is_current=False, doubled="a"),
+    case("late bad news", "a=queued b=queued c=queued", "a=rejected b=deferred c=unconfirmed",
+         "a=queued b=queued c=queued", "queued", "keep", is_current=False),
+    case("late and mixed", "a=unconfirmed b=sent c=queued", "a=accepted b=accepted c=rejected",
+         "a=sent b=sent c=queued", "queued", "keep", is_current=False, accepted="a", applied="a",
+         doubled="b"),
+    case("late suppression and hold", "a=queued", "a=held", "a=queued", "queued", "keep",
+         is_current=False, has_attempt=False, hold=True),
+    case("late with attempts used up", "a=deferred", "a=deferred", "a=deferred", "deferred", "keep",
+         is_current=False, attempts=9),
+    # The row is ours, and a late result was quicker.
+    case("doubled", "a=sent", "a=accepted", "a=sent", "sent", "delete", doubled="a", attempts=2),
+    case("copy too many rejected", "a=sent", "a=rejected", "a=sent", "sent", "delete", attempts=2),
+    case("copy too many deferred", "a=sent b=deferred", "a=deferred b=accepted", "a=sent b=sent",
+         "sent", "delete", accepted="b", applied="b", attempts=2),
+    case("event about a stranger", "a=queued", "a=accepted d=accepted", "a=sent", "sent", "delete",
+         accepted="a", applied="a"),
+]  # fmt: skip
+
+
+def read(pairs: str) -> dict[UUID, str]:
+    return {IDS[letter]: word for letter, word in (pair.split("=") for pair in pairs.split())}
+
+
+def settle(row: Case) -> tuple[Settlement, StoredEmail, Decision]:
+    claim = Claim(new_id(), new_id(), "transactional", fence=1, attempt=row.attempts)
+    attempt = Attempt(
+        id=new_id(), number=row.attempts, provider="smtp", account="smtp",
+        outcome=Outcome.ACCEPTED, phase="final", recipients=(), evidence={},
+        provider_message_id=None, duration_s=0.1,
+    )  # fmt: skip
+    settlement = Settlement(
+        claim=claim,
+        worker_id=new_id(),
+        attempt=attempt if row.has_attempt else None,
+        changes=tuple(
+            RecipientChange(
+                recipient_id=id_, event=RecipientEvent(event), retry_after_s=row.retry_after_s
+            )
+            for id_, event in read(row.events).items()
+        ),
+        hold=row.hold,
+        retry_in_s=row.retry_in_s,
+    )
+    stored = StoredEmail(
+        on_unconfirmed=row.on_unconfirmed,
+        attempts_begun=row.attempts,
+        is_current=row.is_current,
+        statuses={id_: RecipientStatus(word) for id_, word in read(row.before).items()},
+    )
+    return settlement, stored, decide(settlement, stored, POLICY)
+
+
+def letters(ids: object) -> str:
+    assert isinstance(ids, tuple)
+    return "".join(
+        LETTERS[id_.recipient_id if isinstance(id_, RecipientChange) else id_] for id_ in ids
+    )
+
+
+@pytest.mark.parametrize("row", CASES, ids=lambda row: row.name)
+def test_settlement_does_what_the_table_says(row: Case) -> None:
+    _, stored, decision = settle(row)
+    assert {**stored.statuses, **decision.statuses} == read(row.after)
+    assert decision.email_status == row.email
+    assert (decision.action, decision.delay_s) == (row.action, row.delay_s)
+    for name in ("accepted", "applied", "doubled", "gave_up"):
+        assert letters(getattr(decision, name)) == getattr(row, name), name
+
+
+@pytest.mark.parametrize("row", CASES, ids=lambda row: row.name)
+def test_only_statuses_that_change_are_written(row: Case) -> None:
+    _, stored, decision = settle(row)
+    for recipient_id, status in decision.statuses.items():
+        assert stored.statuses[recipient_id] is not status
+
+
+@pytest.mark.parametrize("row", CASES, ids=lambda row: row.name)
+def test_row_goes_exactly_when_nobody_is_left_to_send_to(row: Case) -> None:
+    pending = {"scheduled", "queued", "held", "deferred", "unconfirmed"}
+    _, stored, decision = settle(row)
+    is_pending = any(
+        status in pending for status in {**stored.statuses, **decision.statuses}.values()
+    )
+    if row.is_current:
+        assert (decision.action is QueueAction.DELETE) is not is_pending
+    else:
+        assert decision.action is QueueAction.KEEP
+
+
+def test_table_has_every_action_and_every_event_of_a_settlement() -> None:
+    assert {row.action for row in CASES} == set(QueueAction)
+    events = {event for row in CASES for event in read(row.events).values()}
+    from_elsewhere = {"released", "canceled", "requeued", "delivered", "bounced", "complained"}
+    assert events == set(RecipientEvent) - from_elsewhere
+
+
+def test_retries_without_jitter_add_up_to_the_schedule_and_then_end() -> None:
+    status, delays = "queued", []
+    for attempts in range(1, 5):
+        row = case("", f"a={status}", "a=deferred", "", "", "retry", attempts=attempts)
+        _, _, decision = settle(row)
+        status = "deferred"
+        if decision.action is QueueAction.RETRY:
+            delays.append(decision.delay_s)
+    assert tuple(delays) == POLICY.schedule_s
+    assert decision.action is QueueAction.DELETE
