@@ -1,7 +1,7 @@
 """A migrated database for each test, and two tenants in it.
 
 The schema is migrated once a session into a template; each test gets a clone of it and logs in
-with the roles that the processes use.
+with the roles that the processes use. What no process may read, a test reads as TEST_READER.
 """
 
 import asyncio
@@ -31,6 +31,22 @@ RING_SETTING = "test:" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 PEPPER_SETTING = "test:" + "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI="
 KEY_RING = KeyRing.from_setting(RING_SETTING)
 PEPPERS = KeyRing.from_setting(PEPPER_SETTING)
+
+TEST_READER = "test_reader"
+"""A login role that exists in databases of tests only: reads every table, within one tenant."""
+
+# Tables, and the column of each that names its tenant. Without partitions: a grant on one would
+# go round the policy of its parent.
+_TENANT_COLUMNS = """
+    SELECT c.relname::text AS name, (
+        SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = c.oid
+          AND a.attname = CASE c.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END
+    ) AS tenant_column
+    FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+      AND NOT c.relispartition
+"""
 
 _ROLE_PASSWORD = "role-password-of-the-tests"
 # Key pairs cost seconds on a slow machine; the tests of signing make their own.
@@ -211,6 +227,28 @@ async def prepare_database(owner_url: str) -> None:
     """Migrate an empty database and give every role its login."""
     await migrate.upgrade(owner_url)
     await roles.set_passwords(owner_url, dict.fromkeys(roles.LOGIN_ROLES, _ROLE_PASSWORD))
+    await _create_reader(owner_url)
+
+
+async def _create_reader(owner_url: str) -> None:
+    connection = await asyncpg.connect(owner_url)
+    try:
+        # Roles belong to the cluster, so another database of it may have made this one already.
+        if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", TEST_READER):
+            await connection.execute(
+                f"CREATE ROLE {TEST_READER} LOGIN NOSUPERUSER NOBYPASSRLS "
+                f"PASSWORD '{_ROLE_PASSWORD}'"
+            )
+        await connection.execute(f"GRANT EXECUTE ON FUNCTION current_tenant_id() TO {TEST_READER}")
+        for table, column in await connection.fetch(_TENANT_COLUMNS):
+            await connection.execute(f"GRANT SELECT ON {table} TO {TEST_READER}")
+            if column is not None:
+                await connection.execute(
+                    f"CREATE POLICY {TEST_READER} ON {table} FOR SELECT TO {TEST_READER} "
+                    f"USING ({column} = (SELECT current_tenant_id()))"
+                )
+    finally:
+        await connection.close()
 
 
 async def _make_template(postgres: PostgresLogins, name: str) -> None:

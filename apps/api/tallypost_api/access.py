@@ -3,6 +3,7 @@
 It runs before a handler does, so that nobody without a key can make the process read a body.
 """
 
+import hashlib
 import math
 from typing import Final, cast
 
@@ -16,13 +17,22 @@ from tallypost_api.errors import MissingAPIKey, RateLimitExceeded, RestrictedAPI
 from tallypost_api.permissions import GRANTS, OPT_KEY, Permission
 from tallypost_api.request_context import RequestContext, request_context
 from tallypost_api.services import Services
+from tallypost_core.crypto import parse_api_key
+from tallypost_core.ttl_cache import TTLCache
+from tallypost_domain.api_keys.errors import InvalidAPIKey, TenantSuspended
 from tallypost_domain.api_keys.types import Principal
-from tallypost_resilience.limiter import Limiter
+from tallypost_resilience.limiter import Limiter, LocalLimiter
 
 MIN_BURST: Final = 10
 """What an idle key may send at once, however low its rate."""
 
+STRANGERS_PER_S: Final = 20.0
+STRANGERS_BURST: Final = 100
+"""How many keys that it does not remember the process looks up for one address."""
+
 _SCHEME = "bearer"
+_REMEMBERED_KEYS = 100_000
+_REMEMBERED_S = 3600.0
 
 
 class Access(ASGIMiddleware):
@@ -35,6 +45,12 @@ class Access(ASGIMiddleware):
         self._services = services
         self._limiter = limiter
         self._rate_limit_per_s = rate_limit_per_s
+        self._strangers = LocalLimiter()
+        # Hashes of keys that were good lately. Those never wait because of others that are not,
+        # behind the same address: that may be a proxy's.
+        self._remembered: TTLCache[bytes, bool] = TTLCache(
+            size=_REMEMBERED_KEYS, ttl_s=_REMEMBERED_S
+        )
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Let the request pass, or raise what is wrong with it."""
@@ -45,13 +61,39 @@ class Access(ASGIMiddleware):
         permission = scope["route_handler"].opt[OPT_KEY]
         if permission is not Permission.PUBLIC:
             context = request_context(scope)
-            principal = await self._services.keys.authenticate(_key_text(scope))
+            principal = await self._authenticate(scope)
             structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
             await self._take(context, principal)
             if permission not in GRANTS[principal.permission]:
                 raise RestrictedAPIKey
             context.principal = principal
         await next_app(scope, receive, send)
+
+    async def _authenticate(self, scope: Scope) -> Principal:
+        key = _key_text(scope)
+        mark = hashlib.sha256(key.encode()).digest()
+        # A malformed key costs no look-up, so it need not be rationed.
+        if self._remembered.find(mark) is None and parse_api_key(key) is not None:
+            await self._take_look_up(scope)
+        try:
+            principal = await self._services.keys.authenticate(key)
+        except (InvalidAPIKey, TenantSuspended):
+            self._remembered.forget(mark)
+            raise
+        self._remembered.put(mark, True)
+        return principal
+
+    async def _take_look_up(self, scope: Scope) -> None:
+        """Ration look-ups before they happen: one in the database would be the harm itself."""
+        client = scope["client"]
+        decision = await self._strangers.take(
+            client[0] if client else "", STRANGERS_PER_S, burst=STRANGERS_BURST
+        )
+        if not decision.allowed:
+            raise RateLimitExceeded(
+                "Too many requests with unknown API keys came from this address.",
+                retry_after_s=decision.retry_after_s,
+            )
 
     async def _take(self, context: RequestContext, principal: Principal) -> None:
         rate_per_s = principal.rate_limit_per_s or self._rate_limit_per_s

@@ -11,9 +11,10 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_api.services import Services
-from tallypost_domain.api_keys.types import Mode, Principal
+from tallypost_domain.api_keys.types import Principal
 from tallypost_domain.emails.accept import Acceptor
 from tallypost_domain.emails.types import Sender
+from tallypost_providers.types import Mode
 
 
 class Caller(Struct, frozen=True):

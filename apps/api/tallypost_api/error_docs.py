@@ -1,6 +1,6 @@
 """Writes the page about errors from the table that answers them.
 
-`python -m tallypost_api.error_docs FILE` writes it.
+`make openapi` writes it, by `python -m tallypost_api.error_docs FILE`.
 """
 
 import sys
@@ -13,8 +13,7 @@ from tallypost_core.errors import first_line
 _HEAD = """\
 # Errors
 
-This page is made from the code by `python -m tallypost_api.error_docs docs/errors.md`; a test
-compares the two.
+This page is made from the code by `make openapi`; a test compares the two.
 
 Each error of the API has this form, and the status of the answer equals `statusCode`:
 

@@ -10,9 +10,15 @@ from collections.abc import Mapping
 import structlog
 
 from tallypost_core.settings.apps import LocalInboxSettings, load_or_exit
-from tallypost_domain.db.pools import create_pool
+from tallypost_domain.db.pools import Pool, create_pool
 from tallypost_domain.inbox.service import store_message
-from tallypost_simulators.smtp_reception import ReceivedMessage
+from tallypost_providers.errors import StoreOutcomeUnknown
+from tallypost_simulators.smtp_reception import (
+    MessageRefused,
+    OnMessage,
+    OutcomeUnknown,
+    ReceivedMessage,
+)
 from tallypost_simulators.smtp_sink import SMTPSink
 from tallypost_telemetry import logging
 
@@ -29,6 +35,27 @@ def run(environ: Mapping[str, str]) -> None:
     asyncio.run(_serve(settings))
 
 
+def keeper(pool: Pool) -> OnMessage:
+    """What keeps a message for the Inbox; pool logs in as tp_inbox."""
+
+    async def keep(message: ReceivedMessage) -> None:
+        # Any other error answers 451, so that the worker delivers again later.
+        try:
+            is_kept = await store_message(
+                pool,
+                envelope_sender=message.envelope_sender,
+                envelope_recipients=message.recipients,
+                message=message.body,
+            )
+        except StoreOutcomeUnknown as error:
+            raise OutcomeUnknown from error
+        if not is_kept:
+            log.warning("inbox.not_ours", size_bytes=len(message.body))
+            raise MessageRefused("no email of this installation, or no readable header block")
+
+    return keep
+
+
 async def _serve(settings: LocalInboxSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -36,19 +63,10 @@ async def _serve(settings: LocalInboxSettings) -> None:
     url = settings.database.inbox_url.reveal()
     pool = await create_pool(url, size=_POOL_SIZE, app="tallypost local-inbox")
 
-    async def keep(message: ReceivedMessage) -> None:
-        # A raised error answers 451, so that the worker delivers again later.
-        is_kept = await store_message(
-            pool,
-            envelope_sender=message.envelope_sender,
-            envelope_recipients=message.recipients,
-            message=message.body,
-        )
-        if not is_kept:
-            log.info("inbox.not_ours", size_bytes=len(message.body))
-
     try:
-        async with SMTPSink(keep, host=settings.inbox.host, port=settings.inbox.port) as sink:
+        async with SMTPSink(
+            keeper(pool), host=settings.inbox.host, port=settings.inbox.port
+        ) as sink:
             log.info("inbox.listening", host=settings.inbox.host, port=sink.port)
             await stop.wait()
     finally:

@@ -51,7 +51,7 @@ def remembered_visitor(connection: AnyConnection) -> Visitor | None:
 
 
 def as_actor(connection: AnyConnection, person: SignedInPerson) -> Actor:
-    """The person as the audit log knows them, with the address that the request came from."""
+    """The person as the audit log knows them, with the address of `client_address`."""
     return Actor(
         kind="person",
         id=person.id,
@@ -61,7 +61,10 @@ def as_actor(connection: AnyConnection, person: SignedInPerson) -> Actor:
 
 
 def client_address(connection: AnyConnection) -> str | None:
-    """The address of whoever is at the other end of the connection; a proxy's behind a proxy."""
+    """The address of whoever is at the other end of the connection.
+
+    Behind a proxy it is the proxy's, for everybody: there is no setting for trusted proxies yet.
+    """
     return connection.client.host if connection.client else None
 
 

@@ -1,10 +1,13 @@
 """Builds the platform's provider accounts from the settings."""
 
+from collections.abc import Callable
+
 from tallypost_core.settings.apps import WorkerSettings
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.inbox.service import store_outgoing
+from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
-from tallypost_providers.smtp import SMTPProvider
+from tallypost_providers.registry import get_provider_class
 from tallypost_providers.types import OutgoingEmail, Provider
 
 
@@ -13,11 +16,19 @@ def create_accounts(settings: WorkerSettings, pool: Pool) -> tuple[Provider, ...
 
     Raises ProviderMisconfigured that names the variable.
     """
-    accounts: list[Provider] = []
-    for name in settings.providers:
-        if name == "smtp":
-            accounts.append(SMTPProvider(settings.smtp, account="smtp"))
-    return (*accounts, _inbox(pool))
+    return (*(_create_account(name, settings) for name in settings.providers), _inbox(pool))
+
+
+def _create_account(name: str, settings: WorkerSettings) -> Provider:
+    # The Protocol says nothing of constructors: what one takes is known for the names below only.
+    create: Callable[..., Provider] = get_provider_class(name)
+    groups = {"smtp": settings.smtp}
+    if name not in groups:
+        raise ProviderMisconfigured(
+            f"TALLYPOST_PROVIDERS names {name!r}, which has no group of settings. "
+            f"It may name: {', '.join(sorted(groups))}."
+        )
+    return create(groups[name], account=name)
 
 
 def _inbox(pool: Pool) -> InboxProvider:

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 import structlog
 
 from tallypost_core.crypto import KeyRing
+from tallypost_core.errors import AppError
 from tallypost_core.ids import new_id
 from tallypost_core.object_store import open_store
 from tallypost_core.settings.apps import WorkerSettings, load_or_exit
 from tallypost_domain.db.errors import AWAY, DatabaseUnavailable
 from tallypost_domain.db.pools import Pool, create_pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
+from tallypost_domain.emails.types import Lane
+from tallypost_domain.queue.depths import LaneDepth, measure_depth
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
 from tallypost_resilience.retry import RetryPolicy
 from tallypost_telemetry import logging, metrics, serving
@@ -29,7 +32,9 @@ from tallypost_worker.wakeups import DueTenants
 # After an outage of the database every worker's beat is old; this gives each of them time to
 # beat again before anybody frees rows.
 _STEADY_BEFORE_SWEEP_S = 10.0
-_DRAIN_LIMIT_S = 12.0
+# Shorter than what the supervisor allows, so that signing off still follows.
+_DRAIN_LIMIT_S = 8.0
+_MEASURE_EVERY_S = 15.0
 _CONNECT_RETRY_S = 1.0
 _CHORE_CONNECTIONS = 2
 _DELIVER_CONNECTIONS = 6
@@ -45,7 +50,11 @@ def main() -> None:
     async def run(stop: asyncio.Event) -> None:
         await work(settings, stop)
 
-    serving.run_until_signal(run)
+    try:
+        serving.run_until_signal(run)
+    except AppError as error:
+        # A provider's settings contradict each other: a sentence, not a traceback.
+        raise SystemExit(error.message) from error
 
 
 async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
@@ -56,6 +65,8 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             ops, settings.worker.host, settings.worker.port, stop, on_stop=ops.begin_shutdown
         )
     )
+    # Without its port nobody can tell whether this worker is well, so it does not go on.
+    ops_server.add_done_callback(lambda _: stop.set())
     try:
         async with _pools(settings, stop) as (deliver_pool, chore_pool):
             if deliver_pool is not None and chore_pool is not None:
@@ -68,36 +79,12 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
 async def _work(
     settings: WorkerSettings, deliver_pool: Pool, chore_pool: Pool, stop: asyncio.Event
 ) -> None:
-    worker_id = new_id()
-    url = settings.database.deliver_url.reveal()
-    policy = RetryPolicy(schedule_s=settings.delivery.retry_schedule_s)
-    heartbeat = Heartbeat(url, worker_id)
-    due = DueTenants(deliver_pool, url)
-    recorder = Recorder(deliver_pool, worker_id, policy)
-    objects = open_store(settings.objects)
-    providers = create_accounts(settings, deliver_pool)
-    loop = DeliveryLoop(
-        Delivery(
-            pool=deliver_pool,
-            worker_id=worker_id,
-            peppers=KeyRing.from_setting(settings.secrets.peppers.reveal()),
-            providers=providers,
-            assembler=Assembler(
-                objects,
-                SigningKeyDirectory(
-                    deliver_pool, KeyRing.from_setting(settings.secrets.key_ring.reveal())
-                ),
-            ),
-            recorder=recorder,
-            heartbeat=heartbeat,
-            due=due,
-            concurrency=settings.delivery.concurrency,
-            handover_timeout_s=settings.delivery.handover_timeout_s,
-        )
-    )
+    parts = _assemble_parts(settings, deliver_pool)
+    loop, recorder, heartbeat = DeliveryLoop(parts), parts.recorder, parts.heartbeat
+    due, policy = parts.due, _policy(settings)
     # The heart goes on while the loop drains: what is under way still needs the lease.
     drained = asyncio.Event()
-    log.info("worker.started", worker_id=str(worker_id))
+    log.info("worker.started", worker_id=str(parts.worker_id))
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(heartbeat.run(drained))
@@ -106,6 +93,7 @@ async def _work(
                 tasks.create_task(due.listen(stop)),
                 tasks.create_task(due.refresh(stop)),
                 tasks.create_task(_sweep(deliver_pool, heartbeat, policy)),
+                tasks.create_task(_measure(deliver_pool)),
                 tasks.create_task(run_chores(chore_pool, settings.redis.url)),
             ]
             await loop.run(stop)
@@ -117,10 +105,34 @@ async def _work(
     finally:
         # Before the others are told that its rows are free, nothing of this worker may go on.
         await loop.abandon()
-        for provider in providers:
+        for provider in parts.providers:
             await provider.close()
-        await objects.close()
+        await parts.assembler.close()
         await _sign_off(heartbeat)
+
+
+def _assemble_parts(settings: WorkerSettings, pool: Pool) -> Delivery:
+    worker_id = new_id()
+    url = settings.database.deliver_url.reveal()
+    key_ring = KeyRing.from_setting(settings.secrets.key_ring.reveal())
+    return Delivery(
+        pool=pool,
+        worker_id=worker_id,
+        peppers=KeyRing.from_setting(settings.secrets.peppers.reveal()),
+        providers=create_accounts(settings, pool),
+        assembler=Assembler(
+            pool, open_store(settings.objects), SigningKeyDirectory(pool, key_ring)
+        ),
+        recorder=Recorder(pool, worker_id, _policy(settings)),
+        heartbeat=Heartbeat(url, worker_id),
+        due=DueTenants(pool, url),
+        concurrency=settings.delivery.concurrency,
+        handover_timeout_s=settings.delivery.handover_timeout_s,
+    )
+
+
+def _policy(settings: WorkerSettings) -> RetryPolicy:
+    return RetryPolicy(schedule_s=settings.delivery.retry_schedule_s)
 
 
 async def _drain(loop: DeliveryLoop, recorder: Recorder) -> None:
@@ -151,6 +163,19 @@ async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:
         metrics.record_sweep(swept.released + swept.unconfirmed)
         if swept.released or swept.unconfirmed:
             log.warning("sweep.freed", released=swept.released, unconfirmed=swept.unconfirmed)
+
+
+async def _measure(pool: Pool) -> None:
+    while True:
+        try:
+            depths = await measure_depth(pool)
+        except DatabaseUnavailable as error:
+            log.warning("measure.failed", error=error.code)
+        else:
+            for lane in Lane:
+                depth = depths.get(lane, LaneDepth(0, 0.0))
+                metrics.record_queue_depth(lane, depth.due_count, depth.oldest_due_age_s)
+        await asyncio.sleep(_MEASURE_EVERY_S)
 
 
 async def _sign_off(heartbeat: Heartbeat) -> None:

@@ -3,9 +3,10 @@
 import base64
 
 from tallypost_core.object_store import ObjectStore
+from tallypost_domain.db.pools import Pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.attachments import StoredAttachment
-from tallypost_domain.queue.loading import LoadedEmail
+from tallypost_domain.queue.loading import LoadedEmail, load_content
 from tallypost_providers.types import Attachment, EnvelopeRecipient, OutgoingEmail
 
 # Base64 makes a body 37 % larger with its line ends, and the message exists twice while it is
@@ -16,9 +17,15 @@ _MEMORY_FACTOR = 4
 class Assembler:
     """Builds outgoing emails from loaded ones."""
 
-    def __init__(self, objects: ObjectStore, signing_keys: SigningKeyDirectory) -> None:
+    def __init__(self, pool: Pool, objects: ObjectStore, signing_keys: SigningKeyDirectory) -> None:
+        """pool logs in as tp_deliver."""
+        self._pool = pool
         self._objects = objects
         self._signing_keys = signing_keys
+
+    async def close(self) -> None:
+        """Give back what the object store holds open."""
+        await self._objects.close()
 
     async def assemble(self, email: LoadedEmail) -> OutgoingEmail:
         """The email for those of its recipients that may get it.
@@ -26,7 +33,8 @@ class Assembler:
         Raises ObjectStoreUnavailable, ObjectNotFound, DatabaseUnavailable and CryptoError:
         nothing has left then.
         """
-        attachments = [await self._attachment(stored) for stored in email.attachments]
+        content = email.content or await load_content(self._pool, email.claim)
+        attachments = [await self._attachment(stored) for stored in content.attachments]
         tenant_id = email.claim.tenant_id
         return OutgoingEmail(
             tenant_id=tenant_id,
@@ -39,8 +47,8 @@ class Assembler:
             cc=email.cc,
             reply_to=email.reply_to,
             subject=email.subject,
-            html=email.html,
-            text=email.text,
+            html=content.html,
+            text=content.text,
             headers=email.headers,
             attachments=tuple(attachments),
             recipients=tuple(
@@ -69,5 +77,4 @@ class Assembler:
 
 def memory_bytes(email: LoadedEmail) -> int:
     """About how much memory an email takes from assembly to the end of its handover."""
-    bodies = len(email.html or "") + len(email.text or "")
-    return _MEMORY_FACTOR * (bodies + sum(stored.size_bytes for stored in email.attachments))
+    return _MEMORY_FACTOR * email.size_bytes

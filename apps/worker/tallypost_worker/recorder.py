@@ -78,6 +78,9 @@ class Recorder:
             if self._refused and clock.monotonic_s() >= self._retry_refused_at_s:
                 self._settlements, self._refused = self._refused, []
                 await self._write_one_by_one(self._settlements[:], [])
+            if self._settlements:
+                # The database went away meanwhile: without this nothing would wake the next try.
+                self._work.set()
             if not (self._settlements or self._refused or self._marks):
                 self._idle.set()
 

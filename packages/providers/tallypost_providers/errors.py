@@ -1,4 +1,4 @@
-"""Errors that an adapter raises before anything was sent."""
+"""Errors that an adapter raises before anything was sent, and what a store of messages raises."""
 
 from typing import ClassVar
 
@@ -34,3 +34,7 @@ class NoRouteAvailable(ProviderError):
 
     code: ClassVar[str] = "no_route_available"
     kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
+
+
+class StoreOutcomeUnknown(Exception):
+    """A message may have been stored or not: its commit was cut off before an answer came."""

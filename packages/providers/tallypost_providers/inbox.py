@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tallypost_providers.base import same_for_all
+from tallypost_providers.errors import StoreOutcomeUnknown
 from tallypost_providers.message import render_async
 from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
 
@@ -27,19 +28,25 @@ class InboxProvider:
     )
 
     def __init__(self, store: Store) -> None:
-        """store keeps the message for the email's recipients: all of them, or it raises."""
+        """store keeps the message for the email's recipients: all of them, or it raises.
+
+        It raises StoreOutcomeUnknown where it may have kept it, anything else where it has not.
+        """
         self._store = store
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Store one email; see `types.Provider.send`.
 
-        A store that raises has kept nothing, which is UNAVAILABLE; one that does not come back
-        in time may have, which is AMBIGUOUS.
+        A store that raises has kept nothing, which is UNAVAILABLE; one that does not know, or
+        does not come back in time, may have, which is AMBIGUOUS.
         """
         message = await render_async(email)
         try:
             async with asyncio.timeout(timeout_s) as deadline:
                 await self._store(email, message)
+        except StoreOutcomeUnknown:
+            detail = "the Inbox does not know whether it stored the message"
+            return same_for_all(email, Outcome.AMBIGUOUS, phase="store", detail=detail)
         # The store is given from outside and may fail with any error of its database: for the
         # caller each means the same, and none may look like a fault of the email.
         except Exception as error:

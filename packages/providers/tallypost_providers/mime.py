@@ -26,9 +26,13 @@ from tallypost_providers.header_encoding import (
     encode_parameter,
     encode_text,
 )
-from tallypost_providers.types import Attachment, OutgoingEmail, is_reserved_header
-
-EMAIL_ID_HEADER = "X-Tallypost-Email-Id"
+from tallypost_providers.types import (
+    EMAIL_ID_HEADER,
+    Attachment,
+    OutgoingEmail,
+    is_reserved_header,
+    message_id,
+)
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _NAME = r"[A-Za-z0-9!#$&^_.+-]{1,127}"  # RFC 6838, section 4.2.
@@ -89,7 +93,7 @@ def _message_headers(email: OutgoingEmail) -> Iterator[tuple[str, str]]:
             field = name.lower().replace("-", "_")
             yield name, encode_mailboxes(name, [parse_mailbox(text, field) for text in addresses])
     yield "Subject", encode_text("Subject", email.subject)
-    yield "Message-ID", f"<{email.email_id}@{sender.domain}>"
+    yield "Message-ID", message_id(email.email_id, sender.domain)
     for name, value in email.headers.items():
         if not _HEADER_NAME.fullmatch(name) or is_reserved_header(name):
             raise EmailNotBuildable("A header name is reserved or malformed.", field="headers")

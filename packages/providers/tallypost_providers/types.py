@@ -14,6 +14,17 @@ from msgspec import Struct
 Mode = Literal["test", "live"]
 RecipientKind = Literal["to", "cc", "bcc"]
 
+EMAIL_ID_HEADER = "X-Tallypost-Email-Id"
+"""The header that names the email in each copy of its message; the Inbox finds its tenant by it."""
+
+
+def message_id(email_id: UUID, from_domain: str) -> str:
+    """The Message-ID of every copy of an email, in angle brackets.
+
+    from_domain is the domain of From in its ASCII form.
+    """
+    return f"<{email_id}@{from_domain}>"
+
 
 class Outcome(enum.StrEnum):
     """The seven classes that every provider answer falls into.
@@ -71,7 +82,7 @@ def is_reserved_header(name: str) -> bool:
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a provider can do; routing and accept read this, never a provider's name."""
+    """What a provider can do. Routing reads `reaches_outside`; nothing reads the others yet."""
 
     raw_mime: bool
     """Takes our own MIME bytes, unchanged but for what it says below."""
@@ -190,7 +201,8 @@ class Provider(Protocol):
         """Hand one email over, within timeout_s seconds in all.
 
         Never raises for what a peer does: every answer and every silence is an Outcome. A
-        cancellation after the first body byte loses evidence, so callers shield this call.
+        cancellation after the first body byte loses evidence, so the worker cancels a handover
+        only where it is still under way when the time to shut down is over.
         Raises EmailNotBuildable, always before any contact with the peer, for an email that no
         retry can turn into a message: a fault of ours, not of the recipient or the peer.
         """

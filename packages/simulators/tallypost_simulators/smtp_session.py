@@ -8,7 +8,13 @@ from typing import cast
 
 from tallypost_core.clock import utc_now
 from tallypost_simulators.smtp_faults import Fault, SinkPhase
-from tallypost_simulators.smtp_reception import OnMessage, ReceivedMessage, Reception
+from tallypost_simulators.smtp_reception import (
+    MessageRefused,
+    OnMessage,
+    OutcomeUnknown,
+    ReceivedMessage,
+    Reception,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -144,6 +150,12 @@ class SMTPSession(asyncio.Protocol):
     ) -> None:
         try:
             await on_message(message)
+        except OutcomeUnknown:
+            _log.warning("smtp_sink.outcome_unknown")
+            self._abort()
+        except MessageRefused as refusal:
+            self._is_waiting = False
+            self._say(f"554 5.6.0 {refusal}")
         # The callback is foreign code at the edge of this task: whatever it raised, the client
         # must hear that the message was not taken.
         except Exception as error:

@@ -19,7 +19,8 @@ MAX_SIZE_BYTES = 64 * 1024 * 1024
 class SMTPSink:
     """The server; `async with SMTPSink(on_message) as sink` runs it, `sink.port` is where.
 
-    on_message is awaited before the 250; where it raises, the client gets 451. Without it
+    on_message is awaited before the 250. Where it raises, the client gets 451, after
+    MessageRefused 554, and after OutcomeUnknown no reply: the connection ends. Without it
     messages are dropped once counted. With is_counting `counts` tells how many copies of an
     email came for a recipient, and nothing else is kept. Any recipient is accepted.
     """

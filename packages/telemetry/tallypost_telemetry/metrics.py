@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     ProcessCollector,
@@ -76,6 +77,18 @@ _QUEUE_ROWS_FREED = Counter(
     "Queue rows that sweeps took back from dead workers.",
     registry=REGISTRY,
 )
+_QUEUE_DUE = Gauge(
+    "tallypost_queue_due_emails",
+    "Emails that are due and not yet claimed. Each worker reports the same number.",
+    ("lane",),
+    registry=REGISTRY,
+)
+_QUEUE_OLDEST_DUE_AGE = Gauge(
+    "tallypost_queue_oldest_due_age_seconds",
+    "For how long the oldest due email has waited. Each worker reports the same number.",
+    ("lane",),
+    registry=REGISTRY,
+)
 _DEAD_LETTERS = Counter(
     "tallypost_dead_letters_total",
     "Recipients given up for a cause not their own.",
@@ -117,6 +130,12 @@ def record_sweep(freed_rows: int) -> None:
     """Count one sweep, and the rows that it took back from dead workers."""
     _QUEUE_SWEEPS.inc()
     _QUEUE_ROWS_FREED.inc(freed_rows)
+
+
+def record_queue_depth(lane: str, due_count: int, oldest_due_age_s: float) -> None:
+    """Report what is due in a lane now; 0 and 0 for an idle one."""
+    _QUEUE_DUE.labels(lane).set(due_count)
+    _QUEUE_OLDEST_DUE_AGE.labels(lane).set(oldest_due_age_s)
 
 
 def record_dead_letter(cause: str, count: int = 1) -> None:

@@ -110,7 +110,8 @@ class _Server(uvicorn.Server):
                 lifespan="on",
                 log_config=None,
                 access_log=False,
-                # Who the client is behind a proxy is decided by the app, from trusted proxies.
+                # Anybody can send a forwarding header. There is no setting yet for proxies to be
+                # trusted, so behind one every client has the proxy's address.
                 proxy_headers=False,
                 server_header=False,
                 date_header=True,

@@ -144,12 +144,12 @@ def test_every_recipient_is_recorded_as_sent_and_metered_once_if_live(run: Run) 
 
 def test_the_client_reads_every_email_back(run: Run) -> None:
     read: dict[UUID, str] = {}
-    after: dict[str, str] = {}
+    params: resend.Emails.ListParams = {"limit": _PAGE}
     with run.client():
         while True:
-            page = resend.Emails.list({"limit": _PAGE, **after})
+            page = resend.Emails.list(params)
             read |= {UUID(item["id"]): item["last_event"] for item in page["data"]}
             if not page["has_more"]:
                 break
-            after = {"after": page["data"][-1]["id"]}
+            params = {"limit": _PAGE, "after": page["data"][-1]["id"]}
     assert read == dict.fromkeys(run.sent, "sent")

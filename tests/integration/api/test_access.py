@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tallypost_api.access import STRANGERS_BURST
 from tallypost_api.permissions import OPT_KEY, Permission
 from tallypost_core.crypto import new_api_key
 from tallypost_domain.api_keys import service as api_keys
@@ -78,6 +79,34 @@ async def test_an_unknown_key_is_refused(api: RunningAPI) -> None:
         assert is_error(await client.get("/emails"), 403, "invalid_api_key")
 
 
+async def test_unknown_keys_are_looked_up_so_many_times_for_an_address(
+    api: RunningAPI, client: httpx.AsyncClient, anonymous: httpx.AsyncClient
+) -> None:
+    assert (await client.get("/emails")).status_code == 200
+    refusals = []
+    async with asyncio.timeout(60):
+        while True:
+            header = {"authorization": f"Bearer {new_api_key('live')}"}
+            response = await anonymous.get("/emails", headers=header)
+            if response.status_code == 429:
+                break
+            refusals.append(response)
+    # One is the client's own key, which was unknown once too.
+    assert len(refusals) >= STRANGERS_BURST - 1
+    assert all(is_error(refused, 403, "invalid_api_key") for refused in refusals)
+    assert is_error(response, 429, "rate_limit_exceeded")
+    assert int(response.headers["retry-after"]) == 1
+    assert (await client.get("/emails")).status_code == 200
+
+
+async def test_a_refused_address_costs_no_look_up(api_without_database: RunningAPI) -> None:
+    async with client_of(api_without_database, new_api_key("live")) as client, asyncio.timeout(60):
+        # A look-up would find no database.
+        while (response := await client.get("/emails")).status_code == 503:
+            pass
+    assert is_error(response, 429, "rate_limit_exceeded")
+
+
 async def test_the_scheme_is_read_in_any_case(
     anonymous: httpx.AsyncClient, tenant: SeededTenant
 ) -> None:
@@ -91,10 +120,14 @@ async def test_a_revoked_key_dies_while_it_is_in_use(
     assert (await client.get("/emails")).status_code == 200
     async with database.session("tp_cli", tenant.id) as session:
         await api_keys.revoke_key(session, tenant.id, tenant.live_key.id)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (response := await client.get("/emails")).status_code == 200:
             pass
-    assert is_error(response, 403, "invalid_api_key")
+        assert is_error(response, 403, "invalid_api_key")
+        # From then on it is like any key that is unknown.
+        while (response := await client.get("/emails")).status_code == 403:
+            pass
+    assert is_error(response, 429, "rate_limit_exceeded")
 
 
 async def test_a_sending_key_may_send_and_nothing_else(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.api.conftest import SEND
-from tests.support.database import Database, SeededTenant
+from tests.support.database import TEST_READER, Database, SeededTenant
 
 FULL: dict[str, Any] = {
     "from": "Sample Sender <hello@example.com>",
@@ -98,7 +98,7 @@ async def test_an_accepted_email_is_queued_with_its_recipients(
     client: httpx.AsyncClient, database: Database, tenant: SeededTenant
 ) -> None:
     sent = await client.post("/emails", json=FULL)
-    async with database.connect("tp_cli") as connection, connection.transaction():
+    async with database.connect(TEST_READER) as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant.id))
         rows = await connection.fetch(
             "SELECT kind, address FROM recipients WHERE email_id = $1 ORDER BY kind, address",
@@ -250,6 +250,22 @@ async def test_a_batch_is_repeated_as_one(client: httpx.AsyncClient) -> None:
     assert again.json() == first.json()
     other = await client.post("/emails/batch", json=[batch[0], {"to": 6}], headers=headers)
     assert is_error(other, 409, "invalid_idempotent_request")
+
+
+@pytest.mark.parametrize("mode", ["strict", "permissive"])
+async def test_a_batch_in_the_other_mode_is_another_request(
+    client: httpx.AsyncClient, mode: str
+) -> None:
+    batch = [FROM | SEND]
+    key = {"idempotency-key": "batch"}
+    first = await client.post("/emails/batch", json=batch, headers=key)
+    again = await client.post(
+        "/emails/batch", json=batch, headers=key | {"x-batch-validation": mode}
+    )
+    if mode == "strict":
+        assert again.json() == first.json()
+    else:
+        assert is_error(again, 409, "invalid_idempotent_request")
 
 
 async def test_a_way_to_validate_that_does_not_exist_is_refused(

@@ -65,7 +65,7 @@ async def test_intact_chain_is_verified_to_its_end(
     for _ in range(3):
         await record(database, tenant)
     verification = await verify(database, tenant)
-    assert verification.is_intact
+    assert verification.broken_at is None
     assert verification.entries == 3
     assert verification.last_hash != bytes(32)
 
@@ -77,7 +77,7 @@ async def test_empty_chain_is_intact(database: Database, tenant: SeededTenant) -
 async def test_chain_longer_than_a_batch_is_verified(
     database: Database, tenant: SeededTenant
 ) -> None:
-    async with database.session("tp_api", tenant.id) as session:
+    async with database.session("tp_console", tenant.id) as session:
         for _ in range(501):
             await audit.record(session, tenant.id, "sample.written", actor=SYSTEM)
     assert (await verify(database, tenant)).entries == 501
@@ -98,7 +98,7 @@ async def test_writers_at_the_same_time_make_one_chain(
 ) -> None:
     await asyncio.gather(*(record(database, tenant) for _ in range(8)))
     verification = await verify(database, tenant)
-    assert verification.is_intact
+    assert verification.broken_at is None
     assert verification.entries == 8
 
 
@@ -138,7 +138,7 @@ async def test_changed_or_removed_entry_is_found(
     assert (verification.entries, verification.broken_at) == (1, 2)
 
 
-@pytest.mark.parametrize("role", ["tp_api", "tp_console", "tp_cli"])
+@pytest.mark.parametrize("role", ["tp_console", "tp_cli"])
 @pytest.mark.parametrize(
     "statement", ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log"]
 )

@@ -8,7 +8,6 @@ from sqlalchemy.exc import IntegrityError
 from tallypost_core.ids import new_id
 from tallypost_domain.domains.service import (
     add_domain,
-    find_domain_id,
     find_verified_domain_id,
     mark_verified,
 )
@@ -27,13 +26,11 @@ async def test_domain_is_found_by_its_tenant_only_and_may_send_once_verified(
 ) -> None:
     async with database.session("tp_cli", tenant.id) as session:
         domain_id = await add_domain(session, tenant.id, NAME)
-        assert await find_domain_id(session, tenant.id, NAME) == domain_id
         assert await find_verified_domain_id(session, tenant.id, NAME) is None
         await mark_verified(session, tenant.id, domain_id)
         assert await find_verified_domain_id(session, tenant.id, NAME) == domain_id
     async with database.session("tp_api", other_tenant.id) as session:
         for asked_of in (tenant.id, other_tenant.id):
-            assert await find_domain_id(session, asked_of, NAME) is None
             assert await find_verified_domain_id(session, asked_of, NAME) is None
 
 

@@ -17,12 +17,12 @@ from tallypost_domain.emails.errors import (
 )
 from tallypost_domain.emails.types import Idempotency, NewEmail
 from tallypost_domain.suppressions import service as suppressions
-from tests.support.database import PEPPERS, Database, SeededTenant
+from tests.support.database import PEPPERS, TEST_READER, Database, SeededTenant
 from tests.support.emails import acceptor, live_sender, new_email
 
 
 async def _count(database: Database, tenant: SeededTenant, table: str) -> int:
-    async with database.connect("tp_cli") as connection, connection.transaction():
+    async with database.connect(TEST_READER) as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant.id))
         count: int = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a name of this file
         return count
@@ -184,7 +184,7 @@ async def test_unknown_stream_is_refused_and_known_one_decides_the_lane(
                 live_sender(tenant), new_email(headers={"X-Tallypost-Stream": "nosuch"})
             )
         await accept.accept(live_sender(tenant, stream="bulk"), new_email())
-    async with database.connect("tp_cli") as connection, connection.transaction():
+    async with database.connect(TEST_READER) as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant.id))
         assert await connection.fetchval("SELECT lane FROM send_queue") == "bulk"
 
@@ -196,7 +196,7 @@ async def test_past_schedule_is_due_at_once_and_future_one_waits(
     async with acceptor(database, tmp_path) as accept:
         for moment in (now - dt.timedelta(hours=1), now + dt.timedelta(hours=1)):
             await accept.accept(live_sender(tenant), new_email(scheduled_at=moment.isoformat()))
-    async with database.connect("tp_cli") as connection, connection.transaction():
+    async with database.connect(TEST_READER) as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant.id))
         rows = await connection.fetch("SELECT status, scheduled_at FROM emails ORDER BY id")
         due = await connection.fetchval("SELECT count(*) FROM send_queue WHERE due_at <= now()")

@@ -12,9 +12,9 @@ from tallypost_core import clock
 from tallypost_core.ids import new_id
 from tallypost_domain.emails.errors import EmailNotFound, EmailNotScheduled
 from tallypost_domain.emails.service import cancel, get_email, list_events, reschedule
-from tallypost_domain.emails.types import Mode
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.suppressions.service import suppress
+from tallypost_providers.types import Mode
 from tests.integration.queue.harness import Harness, hours, open_harness
 from tests.support.database import PEPPERS, Database, SeededTenant
 
@@ -68,7 +68,7 @@ async def test_canceled_email_is_never_due_and_says_so(
     }
     view = await _read(queue, tenant, email_id)
     assert (view.status, view.last_event) == ("canceled", "canceled")
-    async with queue.database.session("tp_api", tenant.id) as session:
+    async with queue.database.session("tp_console", tenant.id) as session:
         events = await list_events(session, tenant.id, email_id)
     assert [event.type for event in events] == [
         "email.scheduled",

@@ -12,8 +12,8 @@ from tallypost_core.ids import new_id
 from tallypost_domain.emails.types import Sender
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.inbox.errors import MessageNotFound
-from tallypost_domain.inbox.types import MessageSummary, Mode
-from tallypost_providers.types import EnvelopeRecipient, OutgoingEmail
+from tallypost_domain.inbox.types import MessageSummary
+from tallypost_providers.types import EnvelopeRecipient, Mode, OutgoingEmail
 from tests.support.database import Database, SeededTenant
 from tests.support.emails import acceptor, live_sender, new_email, sandbox_sender
 

@@ -19,7 +19,7 @@ from tallypost_domain.queue.records import Recorded, record_and_mark
 from tallypost_domain.queue.types import Claim, Settlement, attempt_of, changes_of
 from tallypost_providers.types import Outcome, RecipientResult, SendResult
 from tallypost_resilience.retry import RetryPolicy
-from tests.support.database import PEPPERS, Database, SeededTenant
+from tests.support.database import PEPPERS, TEST_READER, Database, SeededTenant
 from tests.support.emails import acceptor, live_sender, new_email, sandbox_sender
 
 # Without jitter, so that a due time can be named.
@@ -38,7 +38,7 @@ class Harness(Struct, frozen=True):
     """Logs in as tp_deliver."""
     acceptor: Acceptor
     reader: Connection
-    """Logs in as tp_cli."""
+    """Logs in as TEST_READER."""
 
     # Any: the fields of a request.
     async def add(
@@ -125,7 +125,7 @@ class Harness(Struct, frozen=True):
     async def fetch(
         self, tenant: SeededTenant, query: str, *arguments: object
     ) -> list[asyncpg.Record]:
-        """Read as the command line does, within one tenant."""
+        """Read any table, within one tenant."""
         async with self.reader.transaction():
             await self.reader.execute(
                 "SELECT set_config('app.tenant_id', $1, true)", str(tenant.id)
@@ -158,7 +158,7 @@ class Harness(Struct, frozen=True):
         return [word for word in types if word not in ("email.queued", "email.scheduled")]
 
     async def attempts(self, tenant: SeededTenant, email_id: UUID) -> list[tuple[int, str, bool]]:
-        """Number, outcome and lateness of the attempts, in the order in which they were recorded."""
+        """Number, outcome and lateness of the attempts, in the order of their recording."""
         query = "SELECT * FROM attempts WHERE email_id = $1 ORDER BY created_at, attempt"
         rows = await self.fetch(tenant, query, email_id)
         return [(row["attempt"], row["outcome"], row["is_late"]) for row in rows]
@@ -216,6 +216,6 @@ async def open_harness(database: Database, folder: Path) -> AsyncIterator[Harnes
     async with (
         database.pool("tp_deliver", size=8) as pool,
         acceptor(database, folder) as accept,
-        database.connect("tp_cli") as reader,
+        database.connect(TEST_READER) as reader,
     ):
         yield Harness(database, pool, accept, reader)

@@ -4,7 +4,6 @@ import asyncio
 from uuid import UUID
 
 from tallypost_core import clock
-from tallypost_domain.db.sessions import tenant_session
 from tallypost_domain.emails.service import cancel
 from tallypost_domain.queue.claims import (
     LEASE_S,
@@ -94,10 +93,9 @@ async def test_row_that_somebody_else_has_locked_is_passed_over(
     await queue.make_due(tenant, locked)
     (free,) = await queue.add(tenant)
     worker = await queue.start_worker()
-    async with queue.database.sessions("tp_api") as makers:
-        async with tenant_session(makers, tenant.id) as session:
-            await cancel(session, tenant.id, "live", locked)
-            assert ids(await queue.claim(worker, tenant)) == [free]
+    async with queue.database.session("tp_api", tenant.id) as session:
+        await cancel(session, tenant.id, "live", locked)
+        assert ids(await queue.claim(worker, tenant)) == [free]
     assert await queue.claim(worker, tenant) == []
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from tallypost_core.crypto import KeyRing
-from tallypost_domain.queue.loading import load_claimed
+from tallypost_domain.queue.loading import load_claimed, load_content
 from tallypost_domain.suppressions.service import suppress
 from tests.integration.queue.harness import Harness, ids
 from tests.support.database import PEPPER_SETTING, PEPPERS, SeededTenant
@@ -75,7 +75,12 @@ async def test_emails_come_as_they_were_accepted_in_the_order_of_the_claims(
         ("c@r.test",),
         ("e@r.test",),
     )
-    assert (full.subject, full.html, full.text) == ("Grüße ✉", "<p>😀</p>", "Hallo")
+    # A large one comes without its bodies, so that a round of claims never fills the memory.
+    assert full.content is None
+    assert full.size_bytes > 300_000
+    async with queue.database.pool("tp_deliver") as pool:
+        content = await load_content(pool, full.claim)
+    assert (full.subject, content.html, content.text) == ("Grüße ✉", "<p>😀</p>", "Hallo")
     assert full.headers == {"X-A": "ü", "X-B": '"quoted"'}
     assert [(tag.name, tag.value) for tag in full.tags] == [("a", "b")]
     assert [(to.kind, to.address) for to in full.recipients] == [
@@ -84,7 +89,7 @@ async def test_emails_come_as_they_were_accepted_in_the_order_of_the_claims(
         ("cc", "c@r.test"),
         ("bcc", "d@r.test"),
     ]
-    small, large = full.attachments
+    small, large = content.attachments
     assert (small.body, small.object_key, small.content_id) == ("aGVsbG8=", None, "small")
     assert (large.body, large.size_bytes) == (None, 300_000)
     assert large.object_key == f"{tenant.id}/{full.claim.email_id}/1"

@@ -2,7 +2,6 @@
 
 import datetime as dt
 
-
 import asyncpg
 import pytest
 from msgspec.structs import replace

@@ -8,7 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tallypost_simulators.smtp_faults import Fault, FaultAction, Faults, SinkPhase
-from tallypost_simulators.smtp_reception import ReceivedMessage
+from tallypost_simulators.smtp_reception import (
+    MessageRefused,
+    OutcomeUnknown,
+    ReceivedMessage,
+)
 from tallypost_simulators.smtp_sink import SMTPSink
 from tests.support.smtp_peers import wait_until
 
@@ -149,6 +153,29 @@ async def test_message_that_could_not_be_kept_is_not_acknowledged() -> None:
         assert sink.taken == 0
         assert (await client.send(CONTENT)).startswith("250 ")
         assert sink.taken == 1
+
+
+async def test_message_that_will_never_be_kept_is_refused_for_good() -> None:
+    async def refuse(message: ReceivedMessage) -> None:
+        raise MessageRefused("not here")
+
+    async with SMTPSink(refuse) as sink, connected(sink) as client:
+        assert await client.send(CONTENT) == "554 5.6.0 not here"
+        # The dialogue goes on.
+        assert await client.send(CONTENT) == "554 5.6.0 not here"
+        assert sink.taken == 0
+
+
+async def test_message_of_unknown_fate_gets_no_reply() -> None:
+    async def lose(message: ReceivedMessage) -> None:
+        raise OutcomeUnknown
+
+    async with SMTPSink(lose) as sink:
+        async with connected(sink) as client:
+            assert await client.send(CONTENT) == ""
+            assert await client.reader.read() == b""
+        await wait_until(lambda: sink.open_sessions == 0)
+        assert sink.taken == 0
 
 
 async def test_client_that_vanishes_does_not_undo_the_keeping() -> None:

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from tallypost_worker import delivery, recorder, wakeups
+from tests.integration.queue import reuse
 from tests.integration.queue.harness import Harness, open_harness
 from tests.support.database import Database
+
+reused_database = reuse.reused_database
+database = reuse.database
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ Answer = Callable[[OutgoingEmail], SendResult]
 async def until(is_so: Callable[[], Awaitable[object]], *, within_s: float = 30.0) -> None:
     """Return once a condition of the database holds; within_s only bounds a hang."""
     async with asyncio.timeout(within_s):
-        while not await is_so():
+        while not await is_so():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.02)
 
 
@@ -106,7 +106,7 @@ async def running_loop(
             worker_id=worker_id,
             peppers=PEPPERS,
             providers=[provider],
-            assembler=Assembler(objects, SigningKeyDirectory(pool, KEY_RING)),
+            assembler=Assembler(pool, objects, SigningKeyDirectory(pool, KEY_RING)),
             recorder=recorder,
             heartbeat=heartbeat,
             due=due,

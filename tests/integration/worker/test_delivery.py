@@ -13,15 +13,15 @@ from tallypost_domain.emails.types import NewEmail, Sender
 from tallypost_simulators.smtp_faults import Fault, Faults
 from tallypost_simulators.smtp_reception import ReceivedMessage
 from tallypost_simulators.smtp_sink import SMTPSink
-from tests.support.database import Database, SeededTenant
+from tests.support.database import TEST_READER, Database, SeededTenant
 from tests.support.emails import acceptor, live_sender, new_email, sandbox_sender
 from tests.support.worker import running_worker, worker_environment
 
 
 async def _fetch(
-    database: Database, tenant: SeededTenant, query: str, *arguments: object, role: str = "tp_cli"
+    database: Database, tenant: SeededTenant, query: str, *arguments: object
 ) -> list[asyncpg.Record]:
-    async with database.connect(role) as connection, connection.transaction():
+    async with database.connect(TEST_READER) as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant.id))
         return list(await connection.fetch(query, *arguments))
 
@@ -89,9 +89,7 @@ async def test_test_mode_goes_to_the_inbox_and_is_not_metered(
             await _until_queue_is_empty(database, tenant)
         assert sink.taken == 0
     assert await _fetch(database, tenant, "SELECT 1 FROM usage_ledger") == []
-    inbox = await _fetch(
-        database, tenant, "SELECT mode, subject FROM inbox_messages", role="tp_console"
-    )
+    inbox = await _fetch(database, tenant, "SELECT mode, subject FROM inbox_messages")
     assert [(row["mode"], row["subject"]) for row in inbox] == [("test", "A subject")]
 
 

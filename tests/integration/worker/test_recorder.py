@@ -88,7 +88,7 @@ async def test_mark_that_cannot_be_written_is_answered_and_stops_no_other(
         answers = await asyncio.wait_for(
             asyncio.gather(recorder.mark(replace(bad, fence=2**80)), recorder.mark(good)), 10
         )
-    assert answers == [None, replace(good, attempt=1)]
+    assert list(answers) == [None, replace(good, attempt=1)]
 
 
 async def test_mark_in_flight_when_marking_ends_and_the_database_goes_is_answered(

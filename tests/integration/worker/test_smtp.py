@@ -258,7 +258,7 @@ async def test_two_workers_share_the_work_without_doubling(
     async with _site(queue, tmp_path, redis_url) as site:
         site.faults.latency_s = 0.002
         async with running_worker(site.environment), running_worker(site.environment):
-            added = []
+            added: list[UUID] = []
             for owner in (tenant, other_tenant) * 3:
                 added += await queue.add(owner, 50)
             added += await queue.add_bulk(tenant, 50)

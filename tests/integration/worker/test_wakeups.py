@@ -9,6 +9,7 @@ from tallypost_domain.emails.types import Lane
 from tallypost_worker.wakeups import DueTenants
 from tests.integration.queue.harness import Harness, hours
 from tests.integration.worker.link import Link
+from tests.integration.worker.loops import until
 from tests.support.database import SeededTenant
 from tests.support.worker import eventually
 
@@ -60,19 +61,19 @@ async def test_words_of_others_on_the_channel_are_passed_over(
 
 
 async def test_broken_connection_is_made_anew(queue: Harness, tenant: SeededTenant) -> None:
-    async with Link(queue.database.url("tp_deliver")).running() as link:
-        async with _listening(queue, link.url) as due:
-            link.cut()
-            await eventually(lambda: link.refused > 0)
-            link.mend()
+    async with (
+        Link(queue.database.url("tp_deliver")).running() as link,
+        _listening(queue, link.url) as due,
+    ):
+        link.cut()
+        await eventually(lambda: link.refused > 0)
+        link.mend()
 
-            async def hears() -> bool:
-                await queue.pool.execute("SELECT pg_notify('send_queue', $1)", f"bulk {tenant.id}")
-                return bool(due.take(Lane.BULK, 9))
+        async def hears() -> bool:
+            await queue.pool.execute("SELECT pg_notify('send_queue', $1)", f"bulk {tenant.id}")
+            return bool(due.take(Lane.BULK, 9))
 
-            async with asyncio.timeout(20):
-                while not await hears():
-                    await asyncio.sleep(0.05)
+        await until(hears)
 
 
 async def test_refresh_finds_what_nobody_was_told_of(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -89,7 +89,26 @@ def test_nesting_up_to_32_levels_is_taken_and_beyond_is_refused(opening: str) ->
 
 def test_nesting_that_would_exhaust_the_stack_is_refused() -> None:
     with pytest.raises(JSONTooDeep):
+        bodies.decode_email(b'{"unknown":' + b"[" * 400_000)
+    with pytest.raises(JSONTooIntricate):
         bodies.decode_email(b'{"unknown":' + b"[" * 1_000_000)
+
+
+@pytest.mark.parametrize("decode", [bodies.decode_email, bodies.decode_batch])
+def test_the_structure_is_judged_before_anything_is_decoded(
+    decode: Callable[[bytes], object],
+) -> None:
+    # Each text begins with what no decoder takes, and would be refused for that.
+    with pytest.raises(JSONTooIntricate):
+        decode(b"5 [" + b"[]," * 600_000)
+    with pytest.raises(JSONTooDeep):
+        decode(b"5 " + b"[" * 40 + b"]" * 40)
+
+
+@pytest.mark.parametrize("text", [b"[" + b'{"to":[]},' * 50, b"[" + b"[]" * 50 + b"]" * 50])
+def test_what_is_malformed_and_shallow_is_not_called_deep(text: bytes) -> None:
+    with pytest.raises(MalformedJSON):
+        bodies.decode_batch(text)
 
 
 @pytest.mark.parametrize(

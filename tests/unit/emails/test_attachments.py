@@ -164,6 +164,13 @@ def test_filename_that_no_header_can_hold_is_refused_by_name(filename: str) -> N
     assert caught.value.field == "attachments[0].filename"
 
 
+def try_to_decode(**fields: Any) -> NewAttachment | AppError:
+    try:
+        return decode(**fields)
+    except AppError as error:
+        return error
+
+
 WORDS = st.text(max_size=40) | st.text('abc/;= ."<>:,\\\r\n', max_size=40)
 
 
@@ -171,11 +178,9 @@ WORDS = st.text(max_size=40) | st.text('abc/;= ."<>:,\\\r\n', max_size=40)
 def test_what_is_let_through_can_always_be_written_as_a_message(
     filename: str | None, content_type: str | None, content_id: str | None
 ) -> None:
-    try:
-        kept = decode(filename=filename, content_type=content_type, content_id=content_id)
-    except AppError as error:
-        assert error.field is not None
-        assert error.field.startswith("attachments[0].")
+    kept = try_to_decode(filename=filename, content_type=content_type, content_id=content_id)
+    if isinstance(kept, AppError):
+        assert str(kept.field).startswith("attachments[0].")
         return
     attachment = Attachment(
         filename=kept.filename,

@@ -15,17 +15,14 @@ from tallypost_domain.emails.lifecycle import (
 
 S, E = RecipientStatus, RecipientEvent
 
-EVENTS = (
-    "accepted  rejected deferred    unconfirmed held released suppressed canceled gave_up requeued "
-    "delivered bounced complained"
-).split()
-# One line for each status, in the order of EVENTS; "-" means that the event changes nothing.
+# The first line names the events; then one line for each status. "-" means that nothing changes.
 TABLE = """
+            accepted rejected deferred unconfirmed held released suppressed canceled gave_up requeued delivered bounced complained
 scheduled   sent bounced deferred unconfirmed held -      suppressed canceled failed -      delivered bounced complained
 queued      sent bounced deferred unconfirmed held -      suppressed canceled failed -      delivered bounced complained
 held        sent bounced deferred unconfirmed -    queued suppressed canceled failed -      delivered bounced complained
 deferred    sent bounced -        unconfirmed held -      suppressed canceled failed -      delivered bounced complained
-unconfirmed sent bounced -        -           held -      suppressed canceled failed -      delivered bounced complained
+unconfirmed sent bounced -        -           -    -      -          canceled -      -      delivered bounced complained
 sent        -    -       -        -           -    -      -          -        -      -      delivered bounced complained
 delivered   -    -       -        -           -    -      -          -        -      -      -         bounced complained
 bounced     -    -       -        -           -    -      -          -        -      -      -         -       complained
@@ -35,10 +32,11 @@ failed      -    -       -        -           -    -      -          -        - 
 canceled    -    -       -        -           -    -      -          -        -      -      -         -       -
 """  # noqa: E501 - a table reads as a table
 
+_EVENTS, *_LINES = (line.split() for line in TABLE.strip().splitlines())
 ROWS = [
     (status, event, status if word == "-" else word)
-    for status, *words in (line.split() for line in TABLE.strip().splitlines())
-    for event, word in zip(EVENTS, words, strict=True)
+    for status, *words in _LINES
+    for event, word in zip(_EVENTS, words, strict=True)
 ]
 
 

@@ -157,9 +157,9 @@ def test_character_that_ends_a_header_line_is_refused_wherever_a_header_is_made(
 
 
 @pytest.mark.parametrize("name", ["html", "text"])
-@pytest.mark.parametrize("character", ["\x00", "\ud800", "\udc00"])
-def test_body_that_cannot_be_stored_is_refused_by_name(name: str, character: str) -> None:
-    error = refuse(**{name: f"a{character}b"})
+@pytest.mark.parametrize("code", [0x00, 0xD800, 0xDC00, 0xDFFF])
+def test_body_that_cannot_be_stored_is_refused_by_name(name: str, code: int) -> None:
+    error = refuse(**{name: f"a{chr(code)}b"})
     assert isinstance(error, InvalidField)
     assert error.field == name
     assert getattr(accept(**{name: "\x01\x85\u2028\uffff\U0010ffff"}), name) is not None
@@ -211,6 +211,14 @@ def test_header_line_has_at_most_998_characters_with_its_name() -> None:
     error = refuse(headers={"X-A": longest + "v"})
     assert error.field == "headers.X-A"
     assert "998" in error.message
+
+
+def test_email_has_at_most_100_headers_of_its_own() -> None:
+    headers: dict[str, str | None] = {f"X-{number}": "v" for number in range(100)}
+    assert len(accept(headers=headers | {"X-Absent": None}).headers) == 100
+    error = refuse(headers=headers | {"X-100": "v"})
+    assert (error.code, error.field) == ("validation_error", "headers")
+    assert "100" in error.message
 
 
 def test_headers_have_at_most_64_kilobytes_together() -> None:

@@ -1,9 +1,13 @@
 """The header block of a stored message is read strictly or not at all."""
 
+import datetime as dt
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallypost_domain.emails.validation import MAX_HEADER_BLOCK_BYTES, validate
+from tallypost_domain.emails.validation import MAX_HEADERS as MAX_OWN
 from tallypost_domain.inbox.errors import MalformedHeaders
 from tallypost_domain.inbox.headers import (
     MAX_BLOCK_BYTES,
@@ -14,6 +18,9 @@ from tallypost_domain.inbox.headers import (
     read_headers,
 )
 from tallypost_domain.inbox.types import Header
+from tallypost_providers.message import render
+from tests.support.emails import email_request
+from tests.unit.providers.emails import make_dkim_key, make_email
 
 
 def test_fields_come_in_order_and_unfolded() -> None:
@@ -65,6 +72,30 @@ def test_no_input_leads_to_another_error(message: bytes) -> None:
     except MalformedHeaders:
         return
     assert all("\n" not in header.value and "\r" not in header.value for header in headers)
+
+
+@pytest.mark.parametrize("text", ["x", "x y ", "é", "文", "📦", "=?"])
+@pytest.mark.parametrize("mailboxes", [1, 50])
+def test_whatever_may_be_sent_can_be_read(text: str, mailboxes: int) -> None:
+    # As many fields as validation lets through, and nearly as many bytes.
+    budget = MAX_HEADER_BLOCK_BYTES - 1_500
+    lines = MAX_OWN + 2 * mailboxes
+    words = text * ((budget // lines - 80) // len(text.encode()))
+    people = [f"{words} <a{number}@example.net>" for number in range(mailboxes)]
+    names = [f"X-{number:03}".ljust(40, "x") for number in range(MAX_OWN)]
+    accepted = validate(
+        email_request(to=people, reply_to=people, headers=dict.fromkeys(names, words + "w")),
+        now=dt.datetime(2026, 11, 24, tzinfo=dt.UTC),
+    )
+    outgoing = make_email(
+        to=tuple(mailbox.header for mailbox in accepted.to),
+        reply_to=tuple(mailbox.header for mailbox in accepted.reply_to),
+        headers=accepted.headers,
+        dkim_keys=(make_dkim_key("rsa-sha256"), make_dkim_key("ed25519-sha256")),
+    )
+    headers = read_headers(render(outgoing))
+    assert find_header(headers, "X-Tallypost-Email-Id") == str(outgoing.email_id)
+    assert {header.name for header in headers} > set(names)
 
 
 def test_name_is_found_in_any_case() -> None:

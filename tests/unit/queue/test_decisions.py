@@ -1,5 +1,6 @@
 """What a settlement does to an email, one row for each rule."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -43,9 +44,11 @@ class Case(Struct, frozen=True, kw_only=True):
     gave_up: str = ""
 
 
+# Any: the optional fields of Case, each with a type of its own.
 def case(
-    name: str, before: str, events: str, after: str, email: str, action: str, **rest: object
+    name: str, before: str, events: str, after: str, email: str, action: str, **rest: Any
 ) -> Case:
+    """A row; what is not named is as in Case."""
     return Case(
         name=name,
         before=before,
@@ -54,12 +57,13 @@ def case(
         email=email,
         action=QueueAction(action),
         **rest,
-    )  # type: ignore[arg-type]  # Fields of Case.
+    )
 
 
 CASES = [
     # An answer that settles everybody ends the row.
-    case("accepted", "a=queued", "a=accepted", "a=sent", "sent", "delete", accepted="a", applied="a"),
+    case("accepted", "a=queued", "a=accepted", "a=sent", "sent", "delete", accepted="a",
+         applied="a"),
     case("accepted after a deferral", "a=deferred", "a=accepted", "a=sent", "sent", "delete",
          accepted="a", applied="a", attempts=3),
     case("accepted when scheduled", "a=scheduled", "a=accepted", "a=sent", "sent", "delete",
@@ -91,7 +95,8 @@ CASES = [
     case("used up", "a=deferred", "a=deferred", "a=failed", "failed", "delete",
          attempts=4, applied="a", gave_up="a"),
     case("used up for one of two", "a=deferred b=deferred", "a=accepted b=deferred",
-         "a=sent b=failed", "failed", "delete", attempts=4, accepted="a", applied="ab", gave_up="b"),
+         "a=sent b=failed", "failed", "delete", attempts=4, accepted="a", applied="ab",
+         gave_up="b"),
     case("used up, one unconfirmed", "a=deferred b=unconfirmed", "a=deferred b=deferred",
          "a=failed b=unconfirmed", "unconfirmed", "wait_for_proof", attempts=4, applied="ab",
          gave_up="a"),
@@ -144,7 +149,8 @@ CASES = [
     case("late acceptance", "a=queued", "a=accepted", "a=sent", "sent", "keep", is_current=False,
          accepted="a", applied="a"),
     case("late acceptance of an unconfirmed one", "a=unconfirmed b=unconfirmed", "a=accepted",
-         "a=sent b=unconfirmed", "unconfirmed", "keep", is_current=False, accepted="a", applied="a"),
+         "a=sent b=unconfirmed", "unconfirmed", "keep", is_current=False, accepted="a",
+         applied="a"),
     case("late acceptance of a held one", "a=held", "a=accepted", "a=sent", "sent", "keep",
          is_current=False, accepted="a", applied="a"),
     case("late and settled by another acceptance", "a=sent", "a=accepted", "a=sent", "sent", "keep",
@@ -167,6 +173,16 @@ CASES = [
     case("copy too many rejected", "a=sent", "a=rejected", "a=sent", "sent", "delete", attempts=2),
     case("copy too many deferred", "a=sent b=deferred", "a=deferred b=accepted", "a=sent b=sent",
          "sent", "delete", accepted="b", applied="b", attempts=2),
+    # The message may have arrived: it stays listed, and nobody sends it again unasked.
+    case("unconfirmed and given up", "a=unconfirmed", "a=gave_up", "a=unconfirmed", "unconfirmed",
+         "wait_for_proof", has_attempt=False),
+    case("unconfirmed and suppressed since", "a=unconfirmed", "a=suppressed", "a=unconfirmed",
+         "unconfirmed", "wait_for_proof", has_attempt=False),
+    case("unconfirmed and held", "a=unconfirmed b=queued", "a=held b=held", "a=unconfirmed b=held",
+         "unconfirmed", "hold", has_attempt=False, hold=True, applied="b"),
+    case("unconfirmed, given up beside a fresh one", "a=unconfirmed b=queued",
+         "a=gave_up b=gave_up", "a=unconfirmed b=failed", "unconfirmed", "wait_for_proof",
+         has_attempt=False, applied="b"),
     case("event about a stranger", "a=queued", "a=accepted d=accepted", "a=sent", "sent", "delete",
          accepted="a", applied="a"),
 ]  # fmt: skip

@@ -35,11 +35,12 @@ def _every_metric_has_a_sample() -> None:
     metrics.record_handover("smtp", ["accepted"], 0.1)
     metrics.record_claim(3, 0.002)
     metrics.record_sweep(0)
+    metrics.record_queue_depth("bulk", 7, 1.5)
     metrics.record_dead_letter("attempts_used_up")
 
 
 def test_every_metric_says_in_a_sentence_what_it_counts() -> None:
-    assert len(own_families()) == 9
+    assert len(own_families()) == 11
     for family in own_families():
         assert family.documentation[0].isupper(), family.name
         assert family.documentation.endswith("."), family.name
@@ -50,7 +51,7 @@ def test_counters_end_in_total_and_histograms_in_their_unit() -> None:
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
         else:
-            assert family.type == "histogram"
+            assert family.type in {"gauge", "histogram"}
             assert family.name.endswith(UNITS), family.name
 
 

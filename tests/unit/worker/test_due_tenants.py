@@ -1,6 +1,7 @@
 """Turns go to who was served longest ago; nobody who waits is passed over."""
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 from uuid import UUID
 
@@ -96,7 +97,8 @@ async def test_taking_none_takes_none(due: DueTenants) -> None:
 async def test_wait_ends_at_a_word_at_a_wake_and_at_its_time(due: DueTenants) -> None:
     await due.wait(0.001)
     due.note(LANE, [])
-    for end in (lambda: due.note(LANE, tenants(1)), due.wake):
+    ends: list[Callable[[], None]] = [lambda: due.note(LANE, tenants(1)), due.wake]
+    for end in ends:
         waiting = asyncio.create_task(due.wait(600))
         await asyncio.sleep(0)
         assert not waiting.done()

@@ -109,8 +109,11 @@ class EmailController(Controller):
             caller.sender,
             [_validate_item(item, now) for item in items],
             strict=strict,
+            # The same emails in the other mode are another request, with another answer.
             idempotency=find_idempotency(
-                idempotency_key, "POST /emails/batch", [_canonical(item) for item in items]
+                idempotency_key,
+                "POST /emails/batch",
+                {"strict": strict, "emails": [_canonical(item) for item in items]},
             ),
         )
         return accepted_batch(acceptance, strict=strict)

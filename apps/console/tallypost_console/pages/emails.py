@@ -14,11 +14,11 @@ from tallypost_console.rendering import AnyRequest, render
 from tallypost_core.ids import parse_id
 from tallypost_domain.emails import service as emails
 from tallypost_domain.emails.errors import EmailNotFound
-from tallypost_domain.emails.types import Mode
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
+from tallypost_providers.types import Mode
 
 PAGE_SIZE: Final = 50
 COPIES_SHOWN: Final = 20

@@ -21,10 +21,11 @@ from tallypost_core.ids import parse_id
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.inbox.contents import read_contents
 from tallypost_domain.inbox.errors import MessageNotFound
-from tallypost_domain.inbox.types import Mode, StoredMessage
+from tallypost_domain.inbox.types import StoredMessage
 from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
+from tallypost_providers.types import Mode
 
 PAGE_SIZE: Final = 50
 

@@ -3,14 +3,12 @@ mistaken for a typing error by another, and so that `docs/settings.md` has one s
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
 
 from tallypost_core.settings import groups
 from tallypost_core.settings.loader import SettingsError, fail_start_up, load_settings
-
-ProviderName = Literal["smtp"]
 
 S = TypeVar("S", bound=Struct)
 
@@ -64,8 +62,8 @@ class WorkerSettings(Struct, frozen=True):
     worker: groups.WorkerListenSettings
     log: groups.LogSettings
     providers: Annotated[
-        tuple[ProviderName, ...],
-        Meta(description="The platform's providers, best first. Each has a group of its own."),
+        tuple[str, ...],
+        Meta(description="Names of the platform's providers, best first; `smtp` is usable so far."),
     ] = ("smtp",)
 
 

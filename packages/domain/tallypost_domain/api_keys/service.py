@@ -18,8 +18,9 @@ from tallypost_core.ids import new_id
 from tallypost_core.ttl_cache import TTLCache
 from tallypost_domain.api_keys.errors import APIKeyNotFound, InvalidAPIKey, TenantSuspended
 from tallypost_domain.api_keys.models import APIKey
-from tallypost_domain.api_keys.types import CreatedKey, KeyPermission, Mode, Principal
+from tallypost_domain.api_keys.types import CreatedKey, KeyPermission, Principal
 from tallypost_domain.db.sessions import SessionMaker, system_session
+from tallypost_providers.types import Mode
 
 _PREFIX_LENGTH = len("tp_live_") + 4
 

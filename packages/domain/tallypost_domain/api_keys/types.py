@@ -5,7 +5,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-Mode = Literal["test", "live"]
+from tallypost_providers.types import Mode
+
 KeyPermission = Literal["full_access", "sending_access"]
 
 

@@ -28,8 +28,3 @@ class Verification(Struct, frozen=True):
     """Hash of the last good entry. A copy kept elsewhere shows whether the end was cut off."""
     broken_at: int | None
     """Sequence at which the chain stops to hold, or None where it holds to its end."""
-
-    @property
-    def is_intact(self) -> bool:
-        """True where every entry is as it was written and none is missing between two others."""
-        return self.broken_at is None

@@ -18,12 +18,6 @@ async def add_domain(session: AsyncSession, tenant_id: UUID, name: str) -> UUID:
     return domain_id
 
 
-async def find_domain_id(session: AsyncSession, tenant_id: UUID, name: str) -> UUID | None:
-    """The id of the tenant's domain of that name, verified or not; None where it has none."""
-    statement = select(Domain.id).where(Domain.tenant_id == tenant_id, Domain.name == name)
-    return (await session.execute(statement)).scalar_one_or_none()
-
-
 async def find_verified_domain_id(session: AsyncSession, tenant_id: UUID, name: str) -> UUID | None:
     """The id of the tenant's verified domain of that name; None where it may not send from it."""
     statement = select(Domain.id).where(

@@ -25,6 +25,7 @@ from tallypost_domain.emails.rows import build_rows, distinct_recipients, store_
 from tallypost_domain.emails.senders import Origin, OriginDirectory
 from tallypost_domain.emails.types import Acceptance, BatchError, Idempotency, NewEmail, Sender
 from tallypost_domain.suppressions.service import address_hashes, normalise
+from tallypost_telemetry import metrics
 
 # A repeat of a request that is still being stored waits this long for the first one's answer.
 _CONCURRENT_WAIT = "3s"
@@ -116,8 +117,7 @@ class Acceptor:
 
     async def _find_answer(self, sender: Sender, idempotency: Idempotency) -> Acceptance | None:
         async with transaction(self._pool, [sender.tenant_id]) as connection:
-            row = await _fetch_answer(connection, sender, idempotency)
-        return _answer(row, idempotency) if row else None
+            return await _find_answer(connection, sender, idempotency)
 
     async def _write(
         self,
@@ -132,16 +132,18 @@ class Acceptor:
                     connection, sender, idempotency, acceptance
                 ):
                     await self._insert(connection, sender, batch)
-                    return acceptance
-                winner = await _fetch_answer(connection, sender, idempotency)
-        except ConcurrentIdempotentRequest:
+                    answer = acceptance
+                else:
+                    answer = await _get_answer(connection, sender, idempotency)
+        except (ConcurrentIdempotentRequest, IdempotencyConflict):
             await self._forget_objects(sender, batch)
             raise
-        await self._forget_objects(sender, batch)
-        if winner is None:
-            # The first one's answer has just reached its age and was forgotten.
-            raise ConcurrentIdempotentRequest(retry_after_s=1)
-        return _answer(winner, idempotency)
+        if answer is acceptance:
+            for item in batch:
+                metrics.record_accepted(sender.mode, item.origin.lane)
+        else:
+            await self._forget_objects(sender, batch)
+        return answer
 
     async def _insert(self, connection: Connection, sender: Sender, batch: Sequence[Item]) -> None:
         suppressed = await self._find_suppressed(connection, sender, batch)
@@ -214,15 +216,24 @@ async def _claim_key(
     return str(status) == "INSERT 0 1"
 
 
-async def _fetch_answer(
+async def _find_answer(
     connection: Connection, sender: Sender, idempotency: Idempotency
-) -> asyncpg.Record | None:
-    return await connection.fetchrow(
+) -> Acceptance | None:
+    row = await connection.fetchrow(
         statements.FIND_ANSWER, sender.tenant_id, sender.mode, idempotency.route, idempotency.key
     )
-
-
-def _answer(row: asyncpg.Record, idempotency: Idempotency) -> Acceptance:
+    if row is None:
+        return None
     if row["fingerprint"] != idempotency.fingerprint:
         raise IdempotencyConflict()
     return msgspec.convert(row["answer"], Acceptance)
+
+
+async def _get_answer(
+    connection: Connection, sender: Sender, idempotency: Idempotency
+) -> Acceptance:
+    answer = await _find_answer(connection, sender, idempotency)
+    if answer is None:
+        # The first one's answer has just reached its age and was forgotten.
+        raise ConcurrentIdempotentRequest(retry_after_s=1)
+    return answer

@@ -71,6 +71,12 @@ _FROM_PENDING: dict[RecipientEvent, RecipientStatus] = {
     RecipientEvent.COMPLAINED: RecipientStatus.COMPLAINED,
 }
 
+# The message may have arrived. None of these says anything about that, so the recipient stays
+# listed as it is.
+NO_PROOF: frozenset[RecipientEvent] = frozenset(
+    {RecipientEvent.HELD, RecipientEvent.SUPPRESSED, RecipientEvent.GAVE_UP}
+)
+
 _RANK: dict[RecipientStatus, int] = {
     RecipientStatus.SENT: 0,
     RecipientStatus.DELIVERED: 1,
@@ -89,6 +95,8 @@ def next_status(current: RecipientStatus, event: RecipientEvent) -> RecipientSta
     """The status after an event; the same status where the event is worth a record only."""
     if event is RecipientEvent.REQUEUED:
         return RecipientStatus.QUEUED if current is RecipientStatus.FAILED else current
+    if current is RecipientStatus.UNCONFIRMED and event in NO_PROOF:
+        return current
     if current in PENDING:
         # Released means that nothing holds it any more; other pending states were not held.
         if event is RecipientEvent.RELEASED and current is not RecipientStatus.HELD:

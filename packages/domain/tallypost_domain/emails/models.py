@@ -40,6 +40,8 @@ class Email(Base):
     subject: Mapped[str]
     headers: Mapped[dict[str, str]]
     tags: Mapped[list[dict[str, str]]]
+    size_bytes: Mapped[int]
+    """Bodies and attachments before they are encoded for transport."""
     status: Mapped[str]
     scheduled_at: Mapped[dt.datetime | None]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))

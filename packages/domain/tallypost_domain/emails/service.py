@@ -11,9 +11,9 @@ from tallypost_core.ids import new_id
 from tallypost_domain.emails.errors import EmailNotFound, EmailNotScheduled
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.models import Attempt, Email, EmailContent, QueueRow, Recipient
-from tallypost_domain.emails.types import Mode
 from tallypost_domain.emails.views import AttemptView, EmailView, EventView, Page, email_view
 from tallypost_domain.events.models import Event
+from tallypost_providers.types import Mode
 
 MAX_PAGE = 100
 

@@ -8,6 +8,7 @@ import msgspec
 from tallypost_domain.db.pools import Connection
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.rows import EmailRows
+from tallypost_domain.emails.validation import size_bytes
 from tallypost_domain.events.statements import NewEvent, insert_events
 
 QUEUE_CHANNEL = "send_queue"
@@ -34,19 +35,22 @@ FIND_SUPPRESSED = """
 _INSERT_EMAILS = """
     INSERT INTO emails (
         tenant_id, id, mode, api_key_id, domain_id, stream, lane, from_header, from_address,
-        to_header, cc_header, bcc_header, reply_to, subject, headers, tags, status, scheduled_at
+        to_header, cc_header, bcc_header, reply_to, subject, headers, tags, size_bytes, status,
+        scheduled_at
     )
     SELECT
         e.tenant_id, e.id, e.mode, e.api_key_id, e.domain_id, e.stream, e.lane, e.from_header,
         e.from_address, e.to_header::jsonb, e.cc_header::jsonb, e.bcc_header::jsonb,
-        e.reply_to::jsonb, e.subject, e.headers::jsonb, e.tags::jsonb, e.status, e.scheduled_at
+        e.reply_to::jsonb, e.subject, e.headers::jsonb, e.tags::jsonb, e.size_bytes, e.status,
+        e.scheduled_at
     FROM unnest(
         $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-        $14::text[], $15::text[], $16::text[], $17::text[], $18::timestamptz[]
+        $14::text[], $15::text[], $16::text[], $17::int[], $18::text[], $19::timestamptz[]
     ) AS e (
         tenant_id, id, mode, api_key_id, domain_id, stream, lane, from_header, from_address,
-        to_header, cc_header, bcc_header, reply_to, subject, headers, tags, status, scheduled_at
+        to_header, cc_header, bcc_header, reply_to, subject, headers, tags, size_bytes, status,
+        scheduled_at
     )
 """
 
@@ -134,6 +138,7 @@ def _email_values(row: EmailRows) -> tuple[object, ...]:
         email.subject,
         _json(email.headers),
         _json(email.tags),
+        size_bytes(email),
         row.status.value,
         row.scheduled_at,
     )

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-Mode = Literal["test", "live"]
+from tallypost_providers.types import Mode
+
 RecipientKind = Literal["to", "cc", "bcc"]
 
 

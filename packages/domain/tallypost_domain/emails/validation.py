@@ -26,6 +26,7 @@ from tallypost_providers.types import is_reserved_header
 MAX_RECIPIENTS = 50
 MAX_BATCH = 100
 MAX_EMAIL_BYTES = 40_000_000
+MAX_HEADERS = 100
 MAX_HEADER_BLOCK_BYTES = 64_000
 MAX_HEADER_LINE = 998
 MAX_TAGS = 50
@@ -175,10 +176,13 @@ def _headers(headers: Mapping[str, str | None]) -> tuple[dict[str, str], str | N
     kept: dict[str, str] = {}
     seen: set[str] = set()
     stream: str | None = None
-    for name, value in headers.items():
+    given = {name: value for name, value in headers.items() if value is not None}
+    if len(given) > MAX_HEADERS:
+        raise InvalidField(
+            f"The `headers` field has more than {MAX_HEADERS} entries.", field="headers"
+        )
+    for name, value in given.items():
         where = f"headers.{name}" if _HEADER_NAME.fullmatch(name) else "headers"
-        if value is None:
-            continue
         if name.lower() in seen:
             raise InvalidField(f"The `{where}` header is given twice.", field=where)
         seen.add(name.lower())

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from tallypost_domain.emails.lifecycle import RecipientStatus, last_event
 from tallypost_domain.emails.models import Email, EmailContent, Recipient
-from tallypost_domain.emails.types import Mode, RecipientKind, Tag
+from tallypost_domain.emails.types import RecipientKind, Tag
+from tallypost_providers.types import Mode, message_id
 
 T = TypeVar("T")
 
@@ -83,11 +84,6 @@ class EventView(Struct, frozen=True):
     created_at: dt.datetime
 
 
-def message_id(email_id: UUID, from_address: str) -> str:
-    """The Message-ID header of an email, as the message builder writes it."""
-    return f"<{email_id}@{from_address.rpartition('@')[2]}>"
-
-
 def email_view(
     email: Email, content: EmailContent | None = None, recipients: tuple[Recipient, ...] = ()
 ) -> EmailView:
@@ -96,7 +92,7 @@ def email_view(
     return EmailView(
         id=email.id,
         mode="live" if email.mode == "live" else "test",
-        message_id=message_id(email.id, email.from_address),
+        message_id=message_id(email.id, email.from_address.rpartition("@")[2]),
         from_header=email.from_header,
         to=tuple(email.to_header),
         cc=tuple(email.cc_header),

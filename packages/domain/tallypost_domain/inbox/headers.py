@@ -11,7 +11,9 @@ from email.header import decode_header, make_header
 from tallypost_domain.inbox.errors import MalformedHeaders
 from tallypost_domain.inbox.types import Header
 
-MAX_BLOCK_BYTES = 64 * 1024
+# An accepted email has 64 kB of headers before they are encoded and folded, which at most doubles
+# them, and the platform adds a few of its own: what was accepted can be read.
+MAX_BLOCK_BYTES = 256 * 1024
 MAX_HEADERS = 500
 
 _LINE_END = b"\r\n"
@@ -24,7 +26,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff
 def read_headers(message: bytes) -> tuple[Header, ...]:
     """All header fields of a message in their order, unfolded.
 
-    Raises MalformedHeaders where the block has no end within 64 kB, has more than 500 fields, a
+    Raises MalformedHeaders where the block has no end within 256 kB, has more than 500 fields, a
     line that is no field, a NUL, or a CR or LF that is not part of a CRLF.
     """
     end = message.find(_LINE_END * 2, 0, MAX_BLOCK_BYTES)

@@ -7,7 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_domain.inbox.models import InboxMessage
-from tallypost_domain.inbox.types import MessageSummary, Mode, StoredMessage
+from tallypost_domain.inbox.types import MessageSummary, StoredMessage
+from tallypost_providers.types import Mode
 
 _SUMMARY = (
     InboxMessage.id,

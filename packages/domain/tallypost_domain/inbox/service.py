@@ -5,21 +5,22 @@ as tp_inbox, the worker as tp_deliver. Neither role may read what it wrote, so i
 and nothing is returned by the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_core.ids import new_id, parse_id
-from tallypost_domain.db.errors import translated
+from tallypost_domain.db.errors import AWAY, translated
 from tallypost_domain.db.pools import Connection, Pool, name_tenants
 from tallypost_domain.inbox import queries
 from tallypost_domain.inbox.errors import MalformedHeaders, MessageNotFound
 from tallypost_domain.inbox.headers import decode, find_header, printable, read_headers
-from tallypost_domain.inbox.types import MessagePage, Mode, StoredMessage
-from tallypost_providers.types import OutgoingEmail
+from tallypost_domain.inbox.types import MessagePage, StoredMessage
+from tallypost_providers.errors import StoreOutcomeUnknown
+from tallypost_providers.types import EMAIL_ID_HEADER, Mode, OutgoingEmail
 
-EMAIL_ID_HEADER = "X-Tallypost-Email-Id"
 MAX_LIMIT = 100
 
 _FIND_OWNER = "SELECT tenant_id, mode FROM find_email_owner($1)"
@@ -43,7 +44,8 @@ async def store_message(
 
     pool logs in as tp_inbox. Every call stores a copy, so that a message that came twice is seen
     twice. False, and nothing is kept, where no header names an email that exists or where the
-    header block cannot be read without guessing. Raises DatabaseUnavailable.
+    header block cannot be read without guessing. Raises DatabaseUnavailable where nothing was
+    kept, and StoreOutcomeUnknown where it may have been.
     """
     try:
         headers = read_headers(message)
@@ -58,7 +60,7 @@ async def store_message(
             owner = await connection.fetchrow(_FIND_OWNER, email_id)
             if owner is None:
                 return False
-            async with connection.transaction():
+            async with _transaction(connection):
                 await connection.execute(_SET_TENANT, str(owner["tenant_id"]))
                 await connection.execute(
                     _INSERT,
@@ -79,11 +81,12 @@ async def store_outgoing(connection: Connection, email: OutgoingEmail, message: 
     """Keep the message of a test email that the worker hands to the Inbox.
 
     connection logs in as tp_deliver and is in no transaction: this one names the email's tenant
-    and nobody else. Raises ValueError inside a transaction, whose list of tenants it would change.
+    and nobody else. Raises ValueError inside a transaction, whose list of tenants it would change,
+    and StoreOutcomeUnknown where the message may be kept; after any other error it is not.
     """
     if connection.is_in_transaction():
         raise ValueError("store_outgoing needs a connection that is in no transaction")
-    async with connection.transaction():
+    async with _transaction(connection):
         await name_tenants(connection, [email.tenant_id])
         await connection.execute(
             _INSERT,
@@ -126,3 +129,19 @@ async def get_message(session: AsyncSession, tenant_id: UUID, message_id: UUID) 
     if message is None:
         raise MessageNotFound()
     return message
+
+
+@asynccontextmanager
+async def _transaction(connection: Connection) -> AsyncIterator[None]:
+    """As `connection.transaction()`, but a commit that was cut off raises StoreOutcomeUnknown."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    except BaseException:
+        await transaction.rollback()
+        raise
+    try:
+        await transaction.commit()
+    except AWAY as error:
+        raise StoreOutcomeUnknown from error

@@ -1,12 +1,11 @@
 """Messages of the Inbox as other parts see them."""
 
 import datetime as dt
-from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-Mode = Literal["test", "live"]
+from tallypost_providers.types import Mode
 
 
 class Header(Struct, frozen=True):

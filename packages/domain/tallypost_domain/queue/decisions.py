@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from tallypost_domain.emails.lifecycle import (
+    NO_PROOF,
     PENDING,
     RecipientEvent,
     RecipientStatus,
@@ -29,7 +30,12 @@ class QueueAction(enum.StrEnum):
     RETRY = "retry"
     HOLD = "hold"
     WAIT_FOR_PROOF = "wait_for_proof"
-    """Only unconfirmed recipients are left, and the stream says not to send again."""
+    """Only unconfirmed recipients are left, and they are not to be sent to again: the stream says
+    so, or attempts are used up."""
+
+
+# Unconfirmed recipients keep their status through these, and yet are not to be sent to again.
+_NEVER_AGAIN = frozenset({RecipientEvent.GAVE_UP, RecipientEvent.SUPPRESSED})
 
 
 class StoredEmail(Struct, frozen=True, kw_only=True):
@@ -77,10 +83,13 @@ def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> 
             if is_accepted:
                 doubled.append(change)
             continue
+        after = next_status(current, change.event)
+        if current is RecipientStatus.UNCONFIRMED and change.event in NO_PROOF:
+            continue
         applied.append(change)
         if is_accepted:
             accepted.append(change.recipient_id)
-        statuses[change.recipient_id] = next_status(current, change.event)
+        statuses[change.recipient_id] = after
     action, delay_s, gave_up = _queue_action(settlement, stored, statuses, policy)
     for recipient_id in gave_up:
         statuses[recipient_id] = next_status(statuses[recipient_id], RecipientEvent.GAVE_UP)
@@ -114,7 +123,9 @@ def _queue_action(
         return QueueAction.DELETE, 0.0, []
     if settlement.hold:
         return QueueAction.HOLD, 0.0, []
-    sendable = set(pending)
+    sendable = set(pending) - {
+        change.recipient_id for change in settlement.changes if change.event in _NEVER_AGAIN
+    }
     if stored.on_unconfirmed == "hold":
         sendable -= set(unconfirmed)
     if not sendable:

@@ -9,8 +9,8 @@ from msgspec import Struct
 from tallypost_core.ids import new_id
 from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Pool, transaction
-from tallypost_domain.emails.lifecycle import RecipientEvent
-from tallypost_domain.queue.claims import release_claims
+from tallypost_domain.emails.lifecycle import PENDING, RecipientEvent
+from tallypost_domain.queue.claims import LEASE_S, release_claims
 from tallypost_domain.queue.records import record_and_mark
 from tallypost_domain.queue.types import Attempt, Claim, RecipientChange, Settlement
 from tallypost_providers.types import Outcome
@@ -26,14 +26,14 @@ _ABANDONED = """
     FROM send_queue q LEFT JOIN workers w ON w.id = q.worker_id
     WHERE (q.tenant_id, q.email_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
       AND q.worker_id IS NOT NULL
-      AND (w.id IS NULL OR w.beat_at < now() - interval '30 seconds')
+      AND (w.id IS NULL OR w.beat_at < now() - make_interval(secs => $3))
 """
 
-_SENDABLE = """
+_PENDING_RECIPIENTS = """
     SELECT r.tenant_id, r.email_id, r.id
     FROM recipients r
     WHERE (r.tenant_id, r.email_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-      AND r.status IN ('scheduled', 'queued', 'held', 'deferred', 'unconfirmed')
+      AND r.status = ANY ($3::text[])
 """
 
 
@@ -46,6 +46,9 @@ class Swept(Struct, frozen=True):
     """Rows that may have left: listed, and treated by their stream's policy."""
 
 
+_FORGET_WORKERS = "DELETE FROM workers WHERE beat_at < now() - interval '1 day'"
+
+
 async def sweep_abandoned(pool: Pool, policy: RetryPolicy) -> Swept:
     """Free up to 200 rows of dead workers.
 
@@ -54,12 +57,14 @@ async def sweep_abandoned(pool: Pool, policy: RetryPolicy) -> Swept:
     """
     with translated():
         listed = await pool.fetch("SELECT * FROM list_abandoned_rows($1)", _CHUNK)
-    if not listed:
-        return Swept(0, 0)
+        if not listed:
+            # Nothing names a worker that was gone for so long; killed ones left their row.
+            await pool.execute(_FORGET_WORKERS)
+            return Swept(0, 0)
     keys = ([row["tenant_id"] for row in listed], [row["email_id"] for row in listed])
     async with transaction(pool, keys[0]) as connection:
-        rows = await connection.fetch(_ABANDONED, *keys)
-        recipients = await connection.fetch(_SENDABLE, *keys)
+        rows = await connection.fetch(_ABANDONED, *keys, LEASE_S)
+        recipients = await connection.fetch(_PENDING_RECIPIENTS, *keys, sorted(PENDING))
     released = 0
     for worker_id in {row["worker_id"] for row in rows}:
         claims = [

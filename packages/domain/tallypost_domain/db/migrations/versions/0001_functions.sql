@@ -60,7 +60,8 @@ AS $$
     SELECT e.tenant_id, e.mode FROM emails e WHERE e.id = email_id LIMIT 1
 $$;
 
--- Work that belongs to no tenant. These return ids and counts, never a tenant's data.
+-- Work that belongs to no tenant. These return ids and counts, never what a tenant sent or to
+-- whom; list_tenants_for_operator alone returns more, the tenants' names and states.
 
 -- Tenants with a row due now in one lane, by a loose index scan: its cost follows the number of
 -- tenants with waiting rows, not the backlog.
@@ -174,10 +175,9 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_api_key(bytea) TO tp_api;
 GRANT EXECUTE ON FUNCTION find_person_by_email(text), find_session(bytea),
     list_tenants_for_operator() TO tp_console;
-GRANT EXECUTE ON FUNCTION find_person_by_email(text), measure_queue() TO tp_cli;
+GRANT EXECUTE ON FUNCTION find_person_by_email(text) TO tp_cli;
 GRANT EXECUTE ON FUNCTION find_email_owner(uuid) TO tp_inbox;
 GRANT EXECUTE ON FUNCTION list_due_tenants(text), list_abandoned_rows(integer), measure_queue()
     TO tp_deliver;
 GRANT EXECUTE ON FUNCTION delete_expired_idempotency_keys(integer),
     delete_old_inbox_messages(integer), create_partitions(integer) TO tp_worker;
-GRANT EXECUTE ON FUNCTION uuid_from_time(timestamptz) TO tp_worker, tp_cli;

@@ -63,19 +63,16 @@ GRANT SELECT (id, status, rate_limit_per_s) ON tenants TO tp_lookup;
 GRANT SELECT ON api_keys, memberships, people, sessions TO tp_lookup;
 GRANT SELECT (tenant_id, id, mode) ON emails TO tp_lookup;
 GRANT UPDATE (last_seen_at) ON sessions TO tp_lookup;
-GRANT SELECT, UPDATE ON send_queue TO tp_system;
-GRANT SELECT ON workers TO tp_system;
+GRANT SELECT ON send_queue, workers TO tp_system;
 GRANT SELECT, UPDATE, DELETE ON idempotency_keys, inbox_messages TO tp_system;
 GRANT SELECT ON tenants TO tp_system;
 
-GRANT SELECT ON tenants, domains, streams, emails, recipients, email_contents, attempts, events
-    TO tp_api;
+GRANT SELECT ON domains, streams, emails, recipients, email_contents TO tp_api;
 GRANT UPDATE (status, scheduled_at, updated_at) ON emails TO tp_api;
 GRANT UPDATE (status, updated_at) ON recipients TO tp_api;
 GRANT INSERT ON events TO tp_api;
 GRANT SELECT, DELETE ON send_queue TO tp_api;
 GRANT UPDATE (due_at) ON send_queue TO tp_api;
-GRANT SELECT, INSERT ON audit_log TO tp_api;
 
 GRANT INSERT ON emails, recipients, email_contents, events, idempotency_keys, send_queue
     TO tp_accept;
@@ -85,16 +82,13 @@ GRANT SELECT ON tenants, tenant_data_keys, domains, dkim_keys, streams, suppress
     recipients, email_contents TO tp_deliver;
 GRANT UPDATE (status, updated_at) ON emails TO tp_deliver;
 GRANT UPDATE (status, provider_message_id, detail, updated_at) ON recipients TO tp_deliver;
-GRANT SELECT, INSERT ON attempts, events, usage_ledger TO tp_deliver;
+GRANT SELECT, INSERT ON attempts TO tp_deliver;
+GRANT INSERT ON events, usage_ledger TO tp_deliver;
 GRANT SELECT, INSERT, UPDATE, DELETE ON send_queue, workers TO tp_deliver;
 GRANT INSERT ON inbox_messages TO tp_deliver;
 
-GRANT SELECT ON send_queue, workers TO tp_worker;
-
-GRANT SELECT ON tenants, memberships, domains, streams, emails, recipients, email_contents,
-    attempts, events, inbox_messages TO tp_console;
-GRANT SELECT (tenant_id, id, mode, name, prefix, last_four, permission, created_at, revoked_at)
-    ON api_keys TO tp_console;
+GRANT SELECT ON tenants, emails, recipients, email_contents, attempts, events, inbox_messages
+    TO tp_console;
 GRANT INSERT ON sessions TO tp_console;
 GRANT SELECT (token_hash) ON sessions TO tp_console;
 GRANT UPDATE (active_tenant_id) ON sessions TO tp_console;
@@ -106,4 +100,3 @@ GRANT INSERT ON inbox_messages TO tp_inbox;
 GRANT SELECT, INSERT, UPDATE ON tenants, tenant_data_keys, people, memberships, api_keys, domains,
     dkim_keys, streams, suppressions TO tp_cli;
 GRANT SELECT, INSERT ON audit_log TO tp_cli;
-GRANT SELECT ON send_queue, workers, emails, recipients, attempts, events, usage_ledger TO tp_cli;

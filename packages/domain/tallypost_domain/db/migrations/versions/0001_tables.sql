@@ -184,6 +184,7 @@ CREATE TABLE emails (
     subject text NOT NULL,
     headers jsonb NOT NULL,
     tags jsonb NOT NULL,
+    size_bytes integer NOT NULL,
     status text NOT NULL,
     scheduled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),

@@ -1,0 +1,152 @@
+"""What each role may do, word for word: a grant that widens, or is used by nobody, shows here."""
+
+import asyncpg
+
+from tallypost_domain.db.roles import FUNCTION_OWNERS, LOGIN_ROLES
+from tests.support.database import TEST_READER, Database
+
+# Privileges of a table in alphabetical order; in brackets the columns, where not all are granted.
+TABLES: dict[str, dict[str, str]] = {
+    "tp_accept": {
+        "email_contents": "INSERT",
+        "emails": "INSERT",
+        "events": "INSERT",
+        "idempotency_keys": "INSERT, SELECT",
+        "recipients": "INSERT",
+        "send_queue": "INSERT",
+        "suppressions": "SELECT",
+    },
+    "tp_api": {
+        "domains": "SELECT",
+        "email_contents": "SELECT",
+        "emails": "SELECT, UPDATE (scheduled_at, status, updated_at)",
+        "events": "INSERT",
+        "recipients": "SELECT, UPDATE (status, updated_at)",
+        "send_queue": "DELETE, SELECT, UPDATE (due_at)",
+        "streams": "SELECT",
+    },
+    "tp_cli": {
+        "api_keys": "INSERT, SELECT, UPDATE",
+        "audit_log": "INSERT, SELECT",
+        "dkim_keys": "INSERT, SELECT, UPDATE",
+        "domains": "INSERT, SELECT, UPDATE",
+        "memberships": "INSERT, SELECT, UPDATE",
+        "people": "INSERT, SELECT, UPDATE",
+        "streams": "INSERT, SELECT, UPDATE",
+        "suppressions": "INSERT, SELECT, UPDATE",
+        "tenant_data_keys": "INSERT, SELECT, UPDATE",
+        "tenants": "INSERT, SELECT, UPDATE",
+    },
+    "tp_console": {
+        "attempts": "SELECT",
+        "audit_log": "INSERT, SELECT",
+        "email_contents": "SELECT",
+        "emails": "SELECT",
+        "events": "SELECT",
+        "inbox_messages": "SELECT",
+        "recipients": "SELECT",
+        "sessions": "DELETE, INSERT, SELECT (token_hash), UPDATE (active_tenant_id)",
+        "tenants": "SELECT",
+    },
+    "tp_deliver": {
+        "attempts": "INSERT, SELECT",
+        "dkim_keys": "SELECT",
+        "domains": "SELECT",
+        "email_contents": "SELECT",
+        "emails": "SELECT, UPDATE (status, updated_at)",
+        "events": "INSERT",
+        "inbox_messages": "INSERT",
+        "recipients": "SELECT, UPDATE (detail, provider_message_id, status, updated_at)",
+        "send_queue": "DELETE, INSERT, SELECT, UPDATE",
+        "streams": "SELECT",
+        "suppressions": "SELECT",
+        "tenant_data_keys": "SELECT",
+        "tenants": "SELECT",
+        "usage_ledger": "INSERT",
+        "workers": "DELETE, INSERT, SELECT, UPDATE",
+    },
+    "tp_inbox": {"inbox_messages": "INSERT"},
+    "tp_lookup": {
+        "api_keys": "SELECT",
+        "emails": "SELECT (id, mode, tenant_id)",
+        "memberships": "SELECT",
+        "people": "SELECT",
+        "sessions": "SELECT, UPDATE (last_seen_at)",
+        "tenants": "SELECT (id, rate_limit_per_s, status)",
+    },
+    "tp_system": {
+        "idempotency_keys": "DELETE, SELECT, UPDATE",
+        "inbox_messages": "DELETE, SELECT, UPDATE",
+        "send_queue": "SELECT",
+        "tenants": "SELECT",
+        "workers": "SELECT",
+    },
+}
+
+FUNCTIONS: dict[str, set[str]] = {
+    "tp_api": {"find_api_key"},
+    "tp_cli": {"find_person_by_email"},
+    "tp_console": {"find_person_by_email", "find_session", "list_tenants_for_operator"},
+    "tp_deliver": {"list_abandoned_rows", "list_due_tenants", "measure_queue"},
+    "tp_inbox": {"find_email_owner"},
+    "tp_worker": {
+        "create_partitions",
+        "delete_expired_idempotency_keys",
+        "delete_old_inbox_messages",
+    },
+}
+# The policies of every table ask these two.
+OF_EVERY_ROLE = {"current_tenant_id", "current_tenant_ids"}
+
+# The reader exists in databases of tests only; the owner may do everything.
+_TABLE_GRANTS = """
+    WITH granted AS (
+        SELECT c.relname, a.grantee, a.privilege_type, NULL::name AS attname
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner
+        UNION ALL
+        SELECT c.relname, a.grantee, a.privilege_type, t.attname
+        FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+        WHERE c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner
+    )
+    SELECT grantee::regrole::text AS role, relname::text AS table_name,
+           privilege_type || coalesce(
+               ' (' || string_agg(attname, ', ' ORDER BY attname) || ')', '') AS privilege
+    FROM granted
+    WHERE grantee::regrole::text <> $1
+    GROUP BY grantee, relname, privilege_type
+    ORDER BY role, table_name, privilege
+"""
+_FUNCTION_GRANTS = """
+    SELECT a.grantee::regrole::text AS role, p.proname::text AS function_name
+    FROM pg_proc p, aclexplode(p.proacl) a
+    WHERE p.pronamespace = 'public'::regnamespace AND a.grantee <> p.proowner
+      AND a.grantee::regrole::text <> $1
+"""
+
+
+async def _fetch(database: Database, query: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        return list(await connection.fetch(query, TEST_READER))
+    finally:
+        await connection.close()
+
+
+async def test_each_role_has_these_privileges_on_tables_and_no_other(database: Database) -> None:
+    granted: dict[str, dict[str, str]] = {}
+    for row in await _fetch(database, _TABLE_GRANTS):
+        tables = granted.setdefault(row["role"], {})
+        before = tables.get(row["table_name"])
+        tables[row["table_name"]] = ", ".join(filter(None, (before, row["privilege"])))
+    assert granted == TABLES
+
+
+async def test_each_role_may_call_these_functions_and_no_other(database: Database) -> None:
+    granted: dict[str, set[str]] = {}
+    for row in await _fetch(database, _FUNCTION_GRANTS):
+        granted.setdefault(row["role"], set()).add(row["function_name"])
+    assert granted == {
+        role: FUNCTIONS.get(role, set()) | OF_EVERY_ROLE
+        for role in (*LOGIN_ROLES, *FUNCTION_OWNERS)
+    }
