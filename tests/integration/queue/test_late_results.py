@@ -31,17 +31,17 @@ async def _late(queue: Harness, frozen: Frozen, outcome: str, **by_address: str)
     return await queue.settle(frozen.worker, frozen.claim, outcome, **by_address)
 
 
-async def test_late_acceptance_settles_who_is_pending_and_touches_no_queue_row(
+async def test_late_acceptance_settles_who_is_pending_and_ends_the_waiting_row(
     queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
 ) -> None:
     (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test"])
     await queue.add(other_tenant)
     frozen = await _freeze(queue, tenant)
     late = await _late(queue, frozen, "accepted")
-    row, others = await queue.find_row(tenant, email_id), await queue.snapshot(other_tenant)
+    others = await queue.snapshot(other_tenant)
     for _ in range(2):
         await queue.record(frozen.worker, late)
-        assert await queue.find_row(tenant, email_id) == row
+        assert await queue.find_row(tenant, email_id) is None
         assert await queue.statuses(tenant, email_id) == {"a": "sent", "b": "sent", "email": "sent"}
         assert await queue.attempts(tenant, email_id) == [
             (1, "ambiguous", False),
@@ -162,3 +162,5 @@ async def test_late_acceptance_on_the_bulk_lane_settles_what_was_put_aside(
     await queue.record(frozen.worker, late)
     assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
     assert await queue.billed(tenant, email_id) == 1
+    # Nobody is left to send to, so nothing stays parked.
+    assert await queue.state(tenant, email_id) is None

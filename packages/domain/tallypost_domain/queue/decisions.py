@@ -26,6 +26,8 @@ class QueueAction(enum.StrEnum):
 
     KEEP = "keep"
     """Somebody else's row now; not ours to change."""
+    CLEAR = "clear"
+    """Nobody is left to send to, and the row is not ours: it goes if no worker holds it."""
     DELETE = "delete"
     RETRY = "retry"
     HOLD = "hold"
@@ -115,9 +117,9 @@ def _queue_action(
     statuses: Mapping[UUID, RecipientStatus],
     policy: RetryPolicy,
 ) -> tuple[QueueAction, float, list[UUID]]:
-    if not stored.is_current:
-        return QueueAction.KEEP, 0.0, []
     pending = [id_ for id_, status in statuses.items() if status in PENDING]
+    if not stored.is_current:
+        return (QueueAction.KEEP if pending else QueueAction.CLEAR), 0.0, []
     unconfirmed = [id_ for id_ in pending if statuses[id_] is RecipientStatus.UNCONFIRMED]
     if not pending:
         return QueueAction.DELETE, 0.0, []

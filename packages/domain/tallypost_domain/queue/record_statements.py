@@ -69,6 +69,14 @@ UPDATE_EMAILS = """
     WHERE e.tenant_id = c.tenant_id AND e.id = c.id AND e.status <> c.status
 """
 
+# A parked row whose last recipient was settled late would wait for ever. One that another worker
+# holds is deleted by that worker, which finds nobody to send to.
+CLEAR_ROWS = """
+    DELETE FROM send_queue q
+    USING unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, email_id)
+    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.worker_id IS NULL
+"""
+
 DELETE_ROWS = """
     DELETE FROM send_queue q
     USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS c (tenant_id, email_id, fence)

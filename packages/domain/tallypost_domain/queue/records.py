@@ -1,7 +1,7 @@
 """Records settlements and marks the next handovers, one transaction for a chunk of both.
 
 Rows are locked in the order (tenant, email, recipient) that every writer keeps. A worker whose
-lease is over changes no queue row: its result is put on record as late.
+lease is over changes no row that another holds: its result is put on record as late.
 """
 
 from collections import defaultdict
@@ -212,6 +212,10 @@ async def _write_queue(connection: Connection, decided: Sequence[_Decided]) -> N
     by_action: dict[QueueAction, list[_Decided]] = defaultdict(list)
     for item in decided:
         by_action[item.decision.action].append(item)
+    if items := by_action[QueueAction.CLEAR]:
+        await connection.execute(
+            sql.CLEAR_ROWS, *_columns(_key(item.settlement.claim) for item in items)
+        )
     if items := by_action[QueueAction.DELETE]:
         await connection.execute(sql.DELETE_ROWS, *_columns(_row_key(item) for item in items))
     if items := by_action[QueueAction.RETRY]:
