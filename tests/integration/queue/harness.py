@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallypost_core.ids import new_id
 from tallypost_domain.db.pools import Connection, Pool, transaction
@@ -16,7 +17,13 @@ from tallypost_domain.emails.accept import Acceptor
 from tallypost_domain.queue.claims import beat, claim_for_sending
 from tallypost_domain.queue.loading import LoadedEmail, load_claimed
 from tallypost_domain.queue.records import Recorded, record_and_mark
-from tallypost_domain.queue.types import Claim, Settlement, attempt_of, changes_of
+from tallypost_domain.queue.types import (
+    Claim,
+    Settlement,
+    StoredEmail,
+    attempt_of,
+    changes_of,
+)
 from tallypost_providers.types import Outcome, RecipientResult, SendResult
 from tallypost_resilience.retry import RetryPolicy
 from tests.support.database import PEPPERS, TEST_READER, Database, SeededTenant
@@ -113,7 +120,17 @@ class Harness(Struct, frozen=True):
             to.id: Outcome(by_address.get(to.address.partition("@")[0], outcome))
             for to in email.recipients
         }
-        return settlement(worker_id, claim, outcomes)
+        return replace(
+            settlement(worker_id, claim, outcomes),
+            as_loaded=StoredEmail(
+                mode=email.mode,
+                on_unconfirmed=email.on_unconfirmed,
+                attempts_begun=claim.attempt,
+                is_current=True,
+                status=email.status,
+                statuses=email.statuses,
+            ),
+        )
 
     async def make_due(self, tenant: SeededTenant, email_id: UUID) -> None:
         """Let a waiting row be due now."""

@@ -7,9 +7,9 @@ import pytest
 from msgspec import Struct
 
 from tallypost_core.ids import new_id
-from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus
-from tallypost_domain.queue.decisions import Decision, QueueAction, StoredEmail, decide
-from tallypost_domain.queue.types import Attempt, Claim, RecipientChange, Settlement
+from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus, roll_up
+from tallypost_domain.queue.decisions import Decision, QueueAction, decide
+from tallypost_domain.queue.types import Attempt, Claim, RecipientChange, Settlement, StoredEmail
 from tallypost_providers.types import Outcome
 from tallypost_resilience.retry import RetryPolicy
 
@@ -212,11 +212,14 @@ def settle(row: Case) -> tuple[Settlement, StoredEmail, Decision]:
         hold=row.hold,
         retry_in_s=row.retry_in_s,
     )
+    statuses = {id_: RecipientStatus(word) for id_, word in read(row.before).items()}
     stored = StoredEmail(
+        mode="live",
         on_unconfirmed=row.on_unconfirmed,
         attempts_begun=row.attempts,
         is_current=row.is_current,
-        statuses={id_: RecipientStatus(word) for id_, word in read(row.before).items()},
+        status=roll_up(statuses.values()),
+        statuses=statuses,
     )
     return settlement, stored, decide(settlement, stored, POLICY)
 

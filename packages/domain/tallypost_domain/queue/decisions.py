@@ -17,7 +17,7 @@ from tallypost_domain.emails.lifecycle import (
     next_status,
     roll_up,
 )
-from tallypost_domain.queue.types import RecipientChange, Settlement
+from tallypost_domain.queue.types import RecipientChange, Settlement, StoredEmail
 from tallypost_resilience.retry import RetryPolicy, next_delay_s
 
 
@@ -38,16 +38,6 @@ class QueueAction(enum.StrEnum):
 
 # Unconfirmed recipients keep their status through these, and yet are not to be sent to again.
 _NEVER_AGAIN = frozenset({RecipientEvent.GAVE_UP, RecipientEvent.SUPPRESSED})
-
-
-class StoredEmail(Struct, frozen=True, kw_only=True):
-    """What is known about the email under the lock."""
-
-    on_unconfirmed: str
-    attempts_begun: int
-    is_current: bool
-    """The worker still holds the row it claimed; False makes the settlement late."""
-    statuses: Mapping[UUID, RecipientStatus]
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +14,7 @@ from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.emails.attachments import StoredAttachment
 from tallypost_domain.emails.lifecycle import PENDING, RecipientStatus
 from tallypost_domain.emails.types import RecipientKind, Tag
+from tallypost_domain.queue.record_statements import ON_UNCONFIRMED
 from tallypost_domain.queue.types import Claim
 from tallypost_domain.suppressions.service import address_hashes
 from tallypost_providers.types import Mode
@@ -21,39 +22,38 @@ from tallypost_providers.types import Mode
 # What claims of one round load at once; whatever is larger waits for its share of the memory.
 _SMALL_BYTES = 64_000
 
-# Whatever is pending, but for what may have arrived already.
-_SENDABLE = sorted(PENDING - {RecipientStatus.UNCONFIRMED})
+# An unconfirmed recipient may have the email: it is sent to again only where its stream says so.
+_SENDABLE_AGAIN = PENDING
+_SENDABLE = PENDING - {RecipientStatus.UNCONFIRMED}
 
-_EMAILS = """
+_EMAILS = f"""
     SELECT e.tenant_id, e.id AS email_id, e.mode, e.domain_id, e.from_header, e.from_address,
            e.to_header, e.cc_header, e.reply_to, e.subject, e.headers, e.tags, e.created_at,
-           e.size_bytes, c.email_id IS NOT NULL AS has_content, c.html, c.text, c.attachments,
+           e.size_bytes, e.status, {ON_UNCONFIRMED} AS on_unconfirmed,
+           c.email_id IS NOT NULL AS has_content, c.html, c.text, c.attachments,
            t.status AS tenant_status, d.status AS domain_status
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, email_id)
     JOIN emails e ON e.tenant_id = w.tenant_id AND e.id = w.email_id
     LEFT JOIN email_contents c
-        ON c.tenant_id = e.tenant_id AND c.email_id = e.id AND e.size_bytes <= $3
+        ON c.tenant_id = e.tenant_id AND c.email_id = e.id AND e.size_bytes <= $5
+       AND c.email_id BETWEEN $3 AND $4
     JOIN tenants t ON t.id = e.tenant_id
     LEFT JOIN domains d ON d.tenant_id = e.tenant_id AND d.id = e.domain_id
-"""
+    LEFT JOIN streams s ON s.tenant_id = e.tenant_id AND s.name = e.stream
+    WHERE e.id BETWEEN $3 AND $4
+"""  # noqa: S608 - joined from constants
 
 _CONTENT = """
     SELECT c.html, c.text, c.attachments FROM email_contents c
     WHERE c.tenant_id = $1 AND c.email_id = $2
 """
 
-# An unconfirmed recipient is sent to again only where the stream's policy says so.
 _RECIPIENTS = """
-    SELECT r.tenant_id, r.email_id, r.id, r.kind, r.address
+    SELECT r.email_id, r.id, r.kind, r.address, r.status
     FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, email_id)
     JOIN recipients r ON r.tenant_id = w.tenant_id AND r.email_id = w.email_id
-    JOIN emails e ON e.tenant_id = r.tenant_id AND e.id = r.email_id
-    LEFT JOIN streams s ON s.tenant_id = e.tenant_id AND s.name = e.stream
-    WHERE r.status = ANY ($3::text[])
-       OR (r.status = 'unconfirmed'
-           AND coalesce(s.on_unconfirmed,
-                        CASE e.lane WHEN 'bulk' THEN 'hold' ELSE 'resend' END) = 'resend')
-    ORDER BY r.tenant_id, r.email_id, r.id
+    WHERE r.email_id BETWEEN $3 AND $4
+    ORDER BY r.email_id, r.id
 """
 
 _SUPPRESSED = """
@@ -72,7 +72,7 @@ class LoadedContent(Struct, frozen=True):
 
 
 class LoadedRecipient(Struct, frozen=True):
-    """One recipient still to send to."""
+    """One recipient to send to now."""
 
     id: UUID
     kind: RecipientKind
@@ -100,6 +100,10 @@ class LoadedEmail(Struct, frozen=True, kw_only=True):
     """None for a large email: `load_content` brings it once there is memory for it."""
     created_at: dt.datetime
     recipients: tuple[LoadedRecipient, ...]
+    on_unconfirmed: str
+    status: RecipientStatus
+    statuses: Mapping[UUID, RecipientStatus]
+    """Of all recipients, those included that have an end or must wait for proof."""
     hold_reason: str | None
     """Set where the tenant or its domain may not send now: `tenant_not_active`,
     `domain_not_verified`."""
@@ -110,18 +114,19 @@ async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) ->
     if not claims:
         return []
     keys = ([claim.tenant_id for claim in claims], [claim.email_id for claim in claims])
+    between = (min(keys[1]), max(keys[1]))
     async with transaction(pool, keys[0]) as connection:
-        rows = await connection.fetch(_EMAILS, *keys, _SMALL_BYTES)
-        emails = {row["email_id"]: row for row in rows}
-        recipients = await connection.fetch(_RECIPIENTS, *keys, _SENDABLE)
+        emails = {
+            row["email_id"]: row
+            for row in await connection.fetch(_EMAILS, *keys, *between, _SMALL_BYTES)
+        }
+        recipients: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
+        for row in await connection.fetch(_RECIPIENTS, *keys, *between):
+            recipients[row["email_id"]].append(row)
         suppressed = await _find_suppressed(connection, emails, recipients, peppers)
-    by_email: dict[UUID, list[LoadedRecipient]] = defaultdict(list)
-    for row in recipients:
-        by_email[row["email_id"]].append(
-            LoadedRecipient(row["id"], row["kind"], row["address"], row["id"] in suppressed)
-        )
     return [
-        _loaded(claim, emails[claim.email_id], tuple(by_email[claim.email_id])) for claim in claims
+        _loaded(claim, emails[claim.email_id], recipients[claim.email_id], suppressed)
+        for claim in claims
     ]
 
 
@@ -137,14 +142,14 @@ async def load_content(pool: Pool, claim: Claim) -> LoadedContent:
 async def _find_suppressed(
     connection: Connection,
     emails: Mapping[UUID, asyncpg.Record],
-    recipients: Sequence[asyncpg.Record],
+    recipients: Mapping[UUID, Sequence[asyncpg.Record]],
     peppers: KeyRing,
 ) -> set[UUID]:
     wanted: dict[tuple[UUID, str, bytes], list[UUID]] = defaultdict(list)
-    for row in recipients:
-        mode = emails[row["email_id"]]["mode"]
-        for hashed in address_hashes(peppers, row["address"]):
-            wanted[(row["tenant_id"], mode, hashed)].append(row["id"])
+    for email_id, email in emails.items():
+        for row in recipients[email_id]:
+            for hashed in address_hashes(peppers, row["address"]):
+                wanted[(email["tenant_id"], email["mode"], hashed)].append(row["id"])
     if not wanted:
         return set()
     columns = [list(column) for column in zip(*wanted, strict=True)]
@@ -157,8 +162,13 @@ async def _find_suppressed(
 
 
 def _loaded(
-    claim: Claim, row: asyncpg.Record, recipients: tuple[LoadedRecipient, ...]
+    claim: Claim,
+    row: asyncpg.Record,
+    recipients: Sequence[asyncpg.Record],
+    suppressed: Collection[UUID],
 ) -> LoadedEmail:
+    statuses = {to["id"]: RecipientStatus(to["status"]) for to in recipients}
+    sendable = _SENDABLE_AGAIN if row["on_unconfirmed"] == "resend" else _SENDABLE
     return LoadedEmail(
         claim=claim,
         mode=row["mode"],
@@ -174,7 +184,14 @@ def _loaded(
         size_bytes=row["size_bytes"],
         content=_content(row) if row["has_content"] else None,
         created_at=row["created_at"],
-        recipients=recipients,
+        recipients=tuple(
+            LoadedRecipient(to["id"], to["kind"], to["address"], to["id"] in suppressed)
+            for to in recipients
+            if statuses[to["id"]] in sendable
+        ),
+        on_unconfirmed=row["on_unconfirmed"],
+        status=RecipientStatus(row["status"]),
+        statuses=statuses,
         hold_reason=_hold_reason(row),
     )
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from tallypost_domain.emails.lifecycle import RecipientEvent
-from tallypost_providers.types import Outcome, SendResult
+from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus
+from tallypost_providers.types import Mode, Outcome, SendResult
 
 
 class Claim(Struct, frozen=True):
@@ -48,6 +48,19 @@ class RecipientChange(Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
+class StoredEmail(Struct, frozen=True, kw_only=True):
+    """What is known about an email: as it was loaded with its claim, or read under a lock."""
+
+    mode: Mode
+    on_unconfirmed: str
+    attempts_begun: int
+    is_current: bool
+    """The worker still holds the row it claimed; False makes a settlement late."""
+    status: RecipientStatus
+    statuses: Mapping[UUID, RecipientStatus]
+    """Of all recipients."""
+
+
 class Settlement(Struct, frozen=True, kw_only=True):
     """Everything that one email's turn in this worker led to.
 
@@ -64,6 +77,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """Without an attempt: when to try again. With one, the retry policy says."""
     only_if_current: bool = False
     """Drop all of this where the row is no longer the worker's, instead of recording it late."""
+    as_loaded: StoredEmail | None = None
+    """The email as it was when it was claimed; None makes the recording read it again."""
 
 
 _EVENT_OF_OUTCOME: dict[Outcome, RecipientEvent] = {
