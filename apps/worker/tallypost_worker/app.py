@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
 
 import structlog
+from msgspec import Struct
 
 from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError
@@ -17,6 +19,7 @@ from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.depths import LaneDepth, measure_depth
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
+from tallypost_providers.types import Provider
 from tallypost_resilience.retry import RetryPolicy
 from tallypost_telemetry import logging, metrics, serving
 from tallypost_telemetry.checks.postgres import check_postgres
@@ -24,7 +27,8 @@ from tallypost_telemetry.ops import OpsApp
 from tallypost_worker.accounts import create_accounts
 from tallypost_worker.assembly import Assembler
 from tallypost_worker.chores import run_chores
-from tallypost_worker.delivery import Delivery, DeliveryLoop
+from tallypost_worker.delivery import Delivery
+from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -76,12 +80,22 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await ops_server
 
 
+class _Parts(Struct, frozen=True):
+    worker_id: UUID
+    loop: DeliveryLoop
+    recorder: Recorder
+    heartbeat: Heartbeat
+    due: DueTenants
+    assembler: Assembler
+    providers: Sequence[Provider]
+
+
 async def _work(
     settings: WorkerSettings, deliver_pool: Pool, chore_pool: Pool, stop: asyncio.Event
 ) -> None:
     parts = _assemble_parts(settings, deliver_pool)
-    loop, recorder, heartbeat = DeliveryLoop(parts), parts.recorder, parts.heartbeat
-    due, policy = parts.due, _policy(settings)
+    loop, recorder, heartbeat, due = parts.loop, parts.recorder, parts.heartbeat, parts.due
+    policy = _policy(settings)
     # The heart goes on while the loop drains: what is under way still needs the lease.
     drained = asyncio.Event()
     log.info("worker.started", worker_id=str(parts.worker_id))
@@ -111,24 +125,34 @@ async def _work(
         await _sign_off(heartbeat)
 
 
-def _assemble_parts(settings: WorkerSettings, pool: Pool) -> Delivery:
+def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
     worker_id = new_id()
     url = settings.database.deliver_url.reveal()
     key_ring = KeyRing.from_setting(settings.secrets.key_ring.reveal())
-    return Delivery(
-        pool=pool,
-        worker_id=worker_id,
-        peppers=KeyRing.from_setting(settings.secrets.peppers.reveal()),
-        providers=create_accounts(settings, pool),
-        assembler=Assembler(
-            pool, open_store(settings.objects), SigningKeyDirectory(pool, key_ring)
-        ),
-        recorder=Recorder(pool, worker_id, _policy(settings)),
-        heartbeat=Heartbeat(url, worker_id),
-        due=DueTenants(pool, url),
-        concurrency=settings.delivery.concurrency,
-        handover_timeout_s=settings.delivery.handover_timeout_s,
+    providers = create_accounts(settings, pool)
+    assembler = Assembler(pool, open_store(settings.objects), SigningKeyDirectory(pool, key_ring))
+    recorder = Recorder(pool, worker_id, _policy(settings))
+    heartbeat = Heartbeat(url, worker_id)
+    due = DueTenants(pool, url)
+    delivery = Delivery(
+        worker_id,
+        providers=providers,
+        assembler=assembler,
+        recorder=recorder,
+        heartbeat=heartbeat,
+        timeout_s=settings.delivery.handover_timeout_s,
     )
+    loop = DeliveryLoop(
+        pool,
+        worker_id,
+        KeyRing.from_setting(settings.secrets.peppers.reveal()),
+        delivery=delivery,
+        recorder=recorder,
+        heartbeat=heartbeat,
+        due=due,
+        concurrency=settings.delivery.concurrency,
+    )
+    return _Parts(worker_id, loop, recorder, heartbeat, due, assembler, providers)
 
 
 def _policy(settings: WorkerSettings) -> RetryPolicy:

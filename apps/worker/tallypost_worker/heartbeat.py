@@ -10,6 +10,9 @@ from tallypost_core import clock
 from tallypost_domain.db.errors import AWAY
 from tallypost_domain.queue.claims import BEAT_EVERY_S, LEASE_S, beat, sign_off
 
+LEASE_MARGIN_S = 3.0
+"""A handover ends this long before the lease does, so that there is time to record it."""
+
 _TIMEOUT_S = 4.0
 _RETRY_S = 1.0
 

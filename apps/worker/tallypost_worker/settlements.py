@@ -12,6 +12,7 @@ from tallypost_domain.queue.types import (
     Claim,
     RecipientChange,
     Settlement,
+    StoredEmail,
     attempt_of,
     changes_of,
 )
@@ -59,6 +60,7 @@ def handed_over(
             duration_s=duration_s,
         ),
         changes=(*changes_of(result), *_suppressed(email)),
+        as_loaded=_as_loaded(email, claim),
     )
 
 
@@ -125,6 +127,17 @@ def permanent_reason(error: Exception) -> str | None:
     if isinstance(error, ObjectNotFound):
         return "attachment_missing"
     return None
+
+
+def _as_loaded(email: LoadedEmail, claim: Claim) -> StoredEmail:
+    return StoredEmail(
+        mode=email.mode,
+        on_unconfirmed=email.on_unconfirmed,
+        attempts_begun=claim.attempt,
+        is_current=True,
+        status=email.status,
+        statuses=email.statuses,
+    )
 
 
 def _storable(recipient: RecipientResult) -> RecipientResult:

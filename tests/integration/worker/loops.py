@@ -14,7 +14,8 @@ from tallypost_providers.base import same_for_all
 from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
 from tallypost_resilience.retry import RetryPolicy
 from tallypost_worker.assembly import Assembler
-from tallypost_worker.delivery import Delivery, DeliveryLoop
+from tallypost_worker.delivery import Delivery
+from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -101,18 +102,21 @@ async def running_loop(
     recorder = Recorder(pool, worker_id, policy)
     due = DueTenants(pool, beat_url or url)
     loop = DeliveryLoop(
-        Delivery(
-            pool=pool,
-            worker_id=worker_id,
-            peppers=PEPPERS,
+        pool,
+        worker_id,
+        PEPPERS,
+        delivery=Delivery(
+            worker_id,
             providers=[provider],
             assembler=Assembler(pool, objects, SigningKeyDirectory(pool, KEY_RING)),
             recorder=recorder,
             heartbeat=heartbeat,
-            due=due,
-            concurrency=concurrency,
-            handover_timeout_s=5.0,
-        )
+            timeout_s=5.0,
+        ),
+        recorder=recorder,
+        heartbeat=heartbeat,
+        due=due,
+        concurrency=concurrency,
     )
     stop, beating = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

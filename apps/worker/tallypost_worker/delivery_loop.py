@@ -1,0 +1,178 @@
+"""The delivery loop: claims due emails and keeps a fixed number of deliveries going.
+
+It uses Postgres alone. Redis may be away for as long as it likes.
+"""
+
+import asyncio
+from collections import Counter
+from uuid import UUID
+
+import structlog
+
+from tallypost_core import clock
+from tallypost_core.crypto import KeyRing
+from tallypost_domain.db.errors import DatabaseUnavailable
+from tallypost_domain.db.pools import Pool
+from tallypost_domain.emails.types import Lane
+from tallypost_domain.queue.claims import claim_for_sending, list_held, release_claims
+from tallypost_domain.queue.loading import LoadedEmail, load_claimed
+from tallypost_domain.queue.types import Claim
+from tallypost_telemetry import metrics
+from tallypost_worker.delivery import LEAST_TIMEOUT_S, Delivery
+from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
+from tallypost_worker.recorder import Recorder
+from tallypost_worker.wakeups import DueTenants
+
+POLL_EVERY_S = 1.0
+"""How long the loop sleeps when nobody wakes it."""
+
+# Claimed emails per delivery: enough that none waits for a claim, few enough that another worker
+# is not kept from them.
+_AHEAD = 2
+_MAX_TENANTS = 50
+# Of each round this share stays for bulk mail, so that a busy transactional lane never stops it.
+_BULK_SHARE = 0.2
+_RETRY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class DeliveryLoop:
+    """Claims for a worker process and delivers; one per process."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        worker_id: UUID,
+        peppers: KeyRing,
+        *,
+        delivery: Delivery,
+        recorder: Recorder,
+        heartbeat: Heartbeat,
+        due: DueTenants,
+        concurrency: int,
+    ) -> None:
+        """pool logs in as tp_deliver; concurrency is how many deliveries go on at a time."""
+        self._pool = pool
+        self._worker_id = worker_id
+        self._peppers = peppers
+        self._delivery = delivery
+        self._recorder = recorder
+        self._heartbeat = heartbeat
+        self._due = due
+        self._concurrency = concurrency
+        # A claim for a single free place would cost as much as one for many.
+        self._least_room = concurrency // 2 + 1
+        self._ready: asyncio.Queue[LoadedEmail] = asyncio.Queue()
+        self._in_work: set[UUID] = set()
+        self._deliveries: list[asyncio.Task[None]] = []
+        self._returning: list[Claim] = []
+        # Tenants of a claim whose fate is unknown: it may have taken rows that nobody works on.
+        self._unsure_of: set[UUID] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Claim and deliver until stop is set; a database that is away is tried again."""
+        self._deliveries = [
+            asyncio.create_task(self._deliver_for_ever()) for _ in range(self._concurrency)
+        ]
+        while not stop.is_set():
+            try:
+                await self.return_claims()
+                claimed = await self._claim_round()
+            except DatabaseUnavailable as error:
+                log.warning("delivery.waits", error=error.code)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if not claimed:
+                await self._due.wait(POLL_EVERY_S)
+
+    async def drain(self) -> None:
+        """Let nothing more leave, and wait for what is under way."""
+        self._recorder.stop_marking()
+        while not self._ready.empty():
+            self._returning.append(self._ready.get_nowait().claim)
+            self._ready.task_done()
+        await self._ready.join()
+
+    async def abandon(self) -> None:
+        """End what is still under way; nobody will know what came of it."""
+        for task in self._deliveries:
+            task.cancel()
+        if self._deliveries:
+            await asyncio.wait(self._deliveries)
+
+    async def return_claims(self) -> None:
+        """Give back what was claimed and is not worked on; raises DatabaseUnavailable."""
+        if self._unsure_of:
+            held = await list_held(self._pool, self._worker_id, self._unsure_of)
+            known = {*self._in_work, *(claim.email_id for claim in self._returning)}
+            self._returning += [claim for claim in held if claim.email_id not in known]
+            self._unsure_of.clear()
+        claims, self._returning = self._returning, []
+        try:
+            await release_claims(self._pool, self._worker_id, claims)
+        except DatabaseUnavailable:
+            self._returning += claims
+            raise
+
+    @property
+    def _room(self) -> int:
+        return _AHEAD * self._concurrency - len(self._in_work)
+
+    async def _claim_round(self) -> int:
+        room = self._room
+        if room < self._least_room:
+            return 0
+        # What is claimed near the end of the lease could only be put off again.
+        if self._heartbeat.remaining_s < LEASE_MARGIN_S + LEAST_TIMEOUT_S:
+            return 0
+        for_bulk = max(1, int(room * _BULK_SHARE))
+        claimed = await self._claim_lane(Lane.TRANSACTIONAL, room - for_bulk)
+        return claimed + await self._claim_lane(Lane.BULK, room - claimed)
+
+    async def _claim_lane(self, lane: Lane, room: int) -> int:
+        tenants = self._due.take(lane, min(_MAX_TENANTS, room))
+        if not tenants:
+            return 0
+        quota = max(1, room // len(tenants))
+        started_s = clock.monotonic_s()
+        try:
+            claims = await claim_for_sending(
+                self._pool,
+                self._worker_id,
+                lane=lane,
+                tenant_ids=list(tenants),
+                quota=quota,
+            )
+        except DatabaseUnavailable:
+            self._unsure_of.update(tenants)
+            raise
+        metrics.record_claim(len(claims), clock.monotonic_s() - started_s)
+        found = Counter(claim.tenant_id for claim in claims)
+        for tenant_id, as_of in tenants.items():
+            if found[tenant_id] < quota:
+                self._due.forget(lane, tenant_id, as_of)
+        try:
+            emails = await load_claimed(self._pool, claims, self._peppers)
+        except BaseException:
+            self._returning += claims
+            raise
+        for email in emails:
+            self._in_work.add(email.claim.email_id)
+            self._ready.put_nowait(email)
+        return len(claims)
+
+    async def _deliver_for_ever(self) -> None:
+        while True:
+            email = await self._ready.get()
+            try:
+                if not await self._delivery.deliver(email):
+                    self._returning.append(email.claim)
+            except Exception:
+                # A mistake of ours. The row stays this worker's until the process ends, and the
+                # sweep then says that its fate is unknown: nothing is lost, nothing is guessed.
+                log.exception("delivery.crashed", email_id=str(email.claim.email_id))
+            self._in_work.discard(email.claim.email_id)
+            self._ready.task_done()
+            if self._room >= self._least_room:
+                self._due.wake()
