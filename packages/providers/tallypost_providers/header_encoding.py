@@ -5,7 +5,7 @@ long tokens at random places and, in some releases, lets line ends through; so t
 leaves here final, and `mime` writes it as it is.
 """
 
-import base64
+import binascii
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
@@ -22,9 +22,10 @@ _WORD_BYTES = 45
 _SHORTEST_WORD_BYTES = 9
 _TOKEN = re.compile(r" *[^ ]+")
 _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _QUOTABLE_NAME_CHARS = 60
 _PARAMETER_CHARS = 60
+# With ` filename*0*=utf-8''` before it and a semicolon after it, still a short line.
+_PIECE_CHARS = 54
 
 
 def encode_text(name: str, text: str) -> str:
@@ -32,9 +33,12 @@ def encode_text(name: str, text: str) -> str:
 
     Raises EmailNotBuildable for control characters.
     """
-    require_printable(text, name)
     start = len(name) + len(": ")
-    if not text or (_is_plain(text) and _longest_token(text) <= _LINE_CHARS - start):
+    is_plain = _is_plain(text)
+    if is_plain and start + len(text) <= _LINE_CHARS:
+        return text
+    require_printable(text, name)
+    if is_plain and _longest_token(text) <= _LINE_CHARS - start:
         return _fold_tokens(text, start)
     return _FOLD.join(_encoded_words(text, start))
 
@@ -88,7 +92,7 @@ def _encode_mailbox(mailbox: Mailbox, column: int) -> str:
     name = mailbox.name
     if not name:
         return mailbox.address
-    if len(name) > _QUOTABLE_NAME_CHARS or "=?" in name or not _PRINTABLE.fullmatch(name):
+    if len(name) > _QUOTABLE_NAME_CHARS or not _is_plain(name):
         written = _FOLD.join(_encoded_words(name, column))
     elif _PHRASE.fullmatch(name):
         written = name
@@ -101,8 +105,9 @@ def _encode_mailbox(mailbox: Mailbox, column: int) -> str:
 
 
 def _is_plain(text: str) -> bool:
+    """True for ASCII without controls, and without spaces at its ends, that reads as it is."""
     # A reader would decode what looks like an encoded word, so such text is encoded itself.
-    return bool(_PRINTABLE.fullmatch(text)) and "=?" not in text
+    return text.isascii() and text.isprintable() and text == text.strip(" ") and "=?" not in text
 
 
 def _longest_token(text: str) -> int:
@@ -126,6 +131,10 @@ def _encoded_words(text: str, column: int) -> Iterator[str]:
     """Base64 words of RFC 2047; a character never spans two words (its section 5)."""
     room = (_LINE_CHARS - column - _WORD_OVERHEAD_CHARS) // 4 * 3
     limit = min(max(room, _SHORTEST_WORD_BYTES), _WORD_BYTES)
+    whole = text.encode("utf-8")
+    if len(whole) <= limit:
+        yield _encoded_word(whole)
+        return
     piece = b""
     for character in text:
         encoded = character.encode("utf-8")
@@ -137,14 +146,15 @@ def _encoded_words(text: str, column: int) -> Iterator[str]:
 
 
 def _encoded_word(piece: bytes) -> str:
-    return f"=?utf-8?B?{base64.b64encode(piece).decode('ascii')}?="
+    return f"=?utf-8?B?{binascii.b2a_base64(piece, newline=False).decode('ascii')}?="
 
 
 def _percent_pieces(text: str) -> Iterator[str]:
+    """RFC 2231, section 4; a character never spans two pieces."""
     piece = ""
     for character in text:
         encoded = quote(character, safe="")
-        if len(piece) + len(encoded) > _PARAMETER_CHARS:
+        if len(piece) + len(encoded) > _PIECE_CHARS:
             yield piece
             piece = ""
         piece += encoded

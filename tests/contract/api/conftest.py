@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,13 +13,11 @@ import resend
 from tallypost_domain.api_keys import service as api_keys
 from tests.support.api_server import RunningAPI, api_settings, run_api
 from tests.support.database import PEPPERS, Database, SeededTenant
+from tests.support.node import require_node_package
 
 NODE_CLIENT = "resend@6.38.0"
-NODE_CACHE = Path(__file__).resolve().parents[3] / ".tallypost" / "cache" / "node"
-NODE_LEAST_MAJOR = 20
 CALLER = Path(__file__).with_name("call_resend.cjs")
 
-_INSTALL_LIMIT_S = 180
 _CALL_LIMIT_S = 60
 
 
@@ -93,36 +90,10 @@ class NodeClient:
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The folder where the Node client is installed; skips where Node cannot be used."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not on PATH")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
-    major = int(version.stdout.removeprefix("v").partition(".")[0])
-    if major < NODE_LEAST_MAJOR:
-        pytest.skip(f"node is {version.stdout.strip()}; {NODE_LEAST_MAJOR} or later is needed")
-    folder = NODE_CACHE / NODE_CLIENT.replace("@", "-")
-    if not (folder / "installed").exists():
-        _install(folder)
-    return folder
+    return require_node_package(NODE_CLIENT)
 
 
 @pytest.fixture
 def node_client(api: RunningAPI, tenant: SeededTenant, node_modules: Path) -> NodeClient:
     """The Node client pointed at the API with the live key."""
     return NodeClient(api.url, tenant.live_key.token, node_modules)
-
-
-def _install(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    # npm would otherwise look for a project in the folders above.
-    (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")
-    finished = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", NODE_CLIENT],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_LIMIT_S,
-        check=False,
-    )
-    assert finished.returncode == 0, f"npm could not install {NODE_CLIENT}:\n{finished.stderr}"
-    (folder / "installed").touch()

@@ -54,6 +54,28 @@ def test_signature_covers_folded_and_oddly_spaced_headers(algorithm: Algorithm) 
     assert verifies(sign(head + b"\r\nhi\r\n", [make_dkim_key(algorithm)], CREATED_AT))
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_signature_covers_every_field_of_a_name(algorithm: Algorithm) -> None:
+    head = HEAD + b"Reply-To: a@example.com\r\nTo: eve@example.net\r\nReply-To: b@example.com\r\n"
+    signed = sign(head + b"\r\nhi\r\n", [make_dkim_key(algorithm)], CREATED_AT)
+    assert verifies(signed)
+    for value in (b"a@example.com", b"b@example.com", b"bob@example.net", b"eve@example.net"):
+        assert not verifies(signed.replace(value, b"mallory@evil.test"))
+
+
+@pytest.mark.parametrize("body", [b"hello", b"hello \t ", b" "])
+def test_body_without_a_last_line_end_is_signed_as_smtp_hands_it_over(body: bytes) -> None:
+    signed = sign(HEAD + b"\r\n" + body, [make_dkim_key("ed25519-sha256")], CREATED_AT)
+    assert verifies(signed + b"\r\n")
+
+
+def test_space_before_a_colon_does_not_count() -> None:
+    key = make_dkim_key("ed25519-sha256")
+    obsolete = HEAD.replace(b"Subject:", b"Subject \t:")
+    first, second = (sign(head + b"\r\n", [key], CREATED_AT) for head in (HEAD, obsolete))
+    assert first.removesuffix(HEAD + b"\r\n") == second.removesuffix(obsolete + b"\r\n")
+
+
 @given(
     st.lists(st.sampled_from([b" ", b"\t", b"\r\n", b"x", b".", b"=", b"\xc3\xa9"])).map(b"".join)
 )

@@ -1,9 +1,12 @@
 """The MIME writer: shape of the tree, headers, and what it refuses."""
 
+import base64
+import datetime as dt
 import email
 import email.message
 import email.policy
 import os
+import random
 import re
 import subprocess
 import sys
@@ -13,9 +16,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tallypost_providers.errors import EmailNotBuildable
-from tallypost_providers.mime import build_message
+from tallypost_providers.mime import HEAD_MAX_BYTES, build_message
 from tallypost_providers.types import Attachment, OutgoingEmail
 from tests.unit.providers.emails import make_email, make_recipient
 
@@ -227,6 +231,66 @@ def test_body_survives_dots_long_lines_and_trailing_spaces(text: str) -> None:
     assert body_of(parse(message)) == expected.removesuffix("\n") + "\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("", "7bit"),
+        ("Hello\n", "7bit"),
+        ("trailing space \n" + "x" * 990, "7bit"),
+        ("x" * 991, "quoted-printable"),
+        ("From me\n", "quoted-printable"),
+        ("hello\nFrom me\n", "quoted-printable"),
+        ("hello\n.\n", "quoted-printable"),
+        ("bell \x07\n", "quoted-printable"),
+        ("A few Ümlauts\n", "quoted-printable"),
+        ("発送の準備\n", "base64"),
+        # Where a sixth of the bytes is outside ASCII both are as long, and the readable one wins.
+        ("é23456789 \n", "quoted-printable"),
+        ("é2345678 \n", "base64"),
+    ],
+)
+def test_body_takes_the_shortest_encoding_that_every_relay_keeps(text: str, encoding: str) -> None:
+    message = parse(build_message(make_email(text=text)))
+    assert message["Content-Transfer-Encoding"] == encoding
+    assert body_of(message) == (text if text.endswith("\n") or not text else text + "\n")
+
+
+def test_line_that_looks_like_a_boundary_ends_no_part() -> None:
+    email_ = make_email(html="<p>hi")
+    boundary = parse(build_message(email_)).get_boundary()
+    text = f"--{boundary}\n\n--{boundary}--\n"
+    message = parse(build_message(replace(email_, text=text)))
+    assert tree(message) == ["multipart/alternative", "text/plain", "text/html"]
+    plain, _ = message.iter_parts()
+    assert body_of(plain) == text
+
+
+@pytest.mark.parametrize(
+    "size_bytes", [0, 1, 2, 3, 56, 57, 58, 911, 912, 913, 58_367, 58_368, 58_369, 200_000]
+)
+def test_attachment_of_any_size_is_in_lines_of_76_characters(size_bytes: int) -> None:
+    body = random.Random(size_bytes).randbytes(size_bytes)  # noqa: S311 - repeatable, not secret
+    attachment = Attachment(filename="a", content_type="a/b", body=body)
+    message = build_message(make_email(attachments=(attachment,)))
+    (part,) = parse(message).iter_attachments()
+    assert part.get_payload(decode=True) == body
+    assert base64.encodebytes(body).replace(b"\n", b"\r\n") in message
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        ("2026-03-01T00:30:05+02:00", "Sat, 28 Feb 2026 22:30:05 +0000"),
+        ("2024-02-29T23:59:59.999999+00:00", "Thu, 29 Feb 2024 23:59:59 +0000"),
+    ],
+)
+def test_date_is_in_utc_and_english(moment: str, written: str) -> None:
+    created_at = dt.datetime.fromisoformat(moment)
+    message = parse(build_message(make_email(created_at=created_at)))
+    assert message["Date"] == written
+    assert message["Date"].datetime == created_at.replace(microsecond=0)
+
+
 @pytest.mark.parametrize("header", ["List-Unsubscribe", "X-Long"])
 def test_tenant_header_is_folded_at_spaces_and_otherwise_unchanged(header: str) -> None:
     value = "<https://example.com/u/" + "a" * 300 + ">, <mailto:u@example.com?subject=stop>"
@@ -234,6 +298,33 @@ def test_tenant_header_is_folded_at_spaces_and_otherwise_unchanged(header: str) 
     folded = message.split(header.encode() + b": ")[1]
     unfolded = re.split(rb"\r\n(?! )", folded)[0].replace(b"\r\n", b"")
     assert unfolded == value.encode("ascii")
+
+
+def test_every_header_line_that_can_be_short_is() -> None:
+    message = build_message(
+        make_email(
+            subject="Ünïcödé wörds " * 30,
+            from_header="A long name with words " * 10 + "<a@example.com>",
+            to=tuple(f"Persön {number} <p{number}@example.net>" for number in range(50)),
+            headers={"References": " ".join(f"<{number}@example.com>" for number in range(99))},
+            attachments=(Attachment(filename="报告 " * 50, content_type="a/b", body=b""),),
+        )
+    )
+    assert max(map(len, message.split(b"\r\n"))) <= 78
+
+
+@pytest.mark.parametrize("word", ["word ", "é", "🎉 ", "Ü-"])
+def test_subject_of_any_length_is_in_short_lines(word: str) -> None:
+    for count in range(1, 60):
+        message = build_message(make_email(subject=(word * count).strip()))
+        assert max(map(len, message.split(b"\r\n"))) <= 78
+        assert str(parse(message)["Subject"]) == (word * count).strip()
+
+
+def test_head_that_no_relay_takes_is_refused() -> None:
+    headers = {f"X-{number}": "word " * 190 for number in range(HEAD_MAX_BYTES // 950)}
+    with pytest.raises(EmailNotBuildable):
+        build_message(make_email(headers=headers | {"X-Last": "word " * 190}))
 
 
 HOSTILE = ["a\r\nBcc: eve@example.net", "a\nb", "a\rb", "a\x00b", "a\x0bb", "a\x1cBcc:b", "a\x85b"]

@@ -4,7 +4,7 @@ import email
 import email.message
 import email.policy
 from email.header import decode_header, make_header
-from email.utils import getaddresses, unquote
+from email.utils import getaddresses
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,16 +13,11 @@ from tallypost_providers.errors import EmailNotBuildable
 from tallypost_providers.mime import build_message
 from tallypost_providers.types import Attachment
 from tests.unit.providers.emails import make_email
+from tests.unit.providers.mail_strategies import BODIES, FILENAMES, LINES, NAMES, SPECIALS, VISIBLE
+from tests.unit.providers.read_messages import as_sent
 
 # A busy machine makes drawing examples slow, which is no fault of the code.
 PATIENT = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FORBIDDEN = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))
-VISIBLE = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters=FORBIDDEN), max_size=200
-)
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
-# ASCII in the proportion in which real subjects have it, with every special of the syntax.
-SPECIALS = st.text('abc ,;:<>()[]@"\\=?_.utf-8BQ', max_size=200)
 CONTROLS = ["\r\nBcc: e@x.test", "\nBcc: e", "\rBcc: e", "\r\n\r\nbody", "\r\n--"]
 CONTROLS += ["\x00", "\x0b", "\x1c", "\x85", "\u2028", "\ud800"]
 HOSTILE = st.sampled_from([*CONTROLS, "a>, <e@x.test", "=?utf-8?B?DQpCY2M6IGU=?=", '"; name="x'])
@@ -30,13 +25,10 @@ HOSTILE = st.sampled_from([*CONTROLS, "a>, <e@x.test", "=?utf-8?B?DQpCY2M6IGU=?=
 ANYTHING = st.one_of(
     SPECIALS, VISIBLE, st.just("plain"), st.tuples(SPECIALS, HOSTILE, SPECIALS).map("".join)
 )
-NAMES = (VISIBLE | SPECIALS).map(str.strip)
 LOCAL_PARTS = st.from_regex(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,40}(\.[a-z0-9]{1,10})?", fullmatch=True)
 DOMAINS = st.sampled_from(["example.net", "mail.example.org", "bücher.example", "a" * 60 + ".test"])
 ASCII_DOMAINS = {"bücher.example": "xn--bcher-kva.example"}
 MAILBOXES = st.tuples(NAMES, LOCAL_PARTS, DOMAINS)
-# The judge takes quotes and angle brackets off a file name even where they are encoded.
-FILENAMES = NAMES.filter(lambda name: name and name == unquote(name))
 OUR_HEADERS = {
     "date", "from", "reply-to", "to", "cc", "subject", "message-id", "x-custom",
     "x-tallypost-email-id", "mime-version", "content-type", "content-transfer-encoding",
@@ -50,11 +42,6 @@ def parse(message: bytes) -> email.message.EmailMessage:
 def written(name: str, local_part: str, domain: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}" <{local_part}@{domain}>'
-
-
-def as_sent(text: str) -> str:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return lines if not lines or lines.endswith("\n") else lines + "\n"
 
 
 @given(VISIBLE | SPECIALS)
@@ -79,11 +66,26 @@ def test_every_address_list_comes_back(mailboxes: list[tuple[str, str, str]]) ->
     assert names == [name for name, _, _ in mailboxes]
 
 
-@given(ANY_TEXT, ANY_TEXT)
+@given(BODIES, BODIES)
 @PATIENT
 def test_every_text_and_html_comes_back(text: str, html: str) -> None:
     message = parse(build_message(make_email(text=text, html=html)))
     assert [body_of(part) for part in message.iter_parts()] == [as_sent(text), as_sent(html)]
+
+
+@given(LINES, LINES)
+@PATIENT
+def test_every_body_passes_every_relay_and_mailbox_file(text: str, html: str) -> None:
+    message = build_message(make_email(text=text, html=html))
+    assert message.isascii()
+    lines = message.split(b"\r\n")
+    assert not [line for line in lines if b"\r" in line or b"\n" in line or b"\0" in line]
+    assert not [line for line in lines if line == b"." or line.startswith(b"From ")]
+    for part in parse(message).iter_parts():
+        is_plain = part["Content-Transfer-Encoding"] == "7bit"
+        body = part.as_bytes(policy=email.policy.SMTP).partition(b"\r\n\r\n")[2]
+        assert max(map(len, body.split(b"\r\n"))) <= (990 if is_plain else 76)
+        assert is_plain or b" \r\n" not in body
 
 
 def body_of(part: email.message.Message) -> str:
