@@ -1,9 +1,17 @@
 """A budget of time that is passed down, so that inner timeouts never exceed the outer one."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
 from msgspec import Struct
 
 from tallypost_core.clock import monotonic_s
 from tallypost_core.errors import AppError, ErrorKind
+from tallypost_telemetry import metrics
+
+log = structlog.get_logger()
 
 
 class DeadlineExceeded(AppError):
@@ -42,7 +50,7 @@ class Deadline(Struct, frozen=True):
     def require(self) -> None:
         """Raise DeadlineExceeded where the time is used up."""
         if self.is_over:
-            raise DeadlineExceeded
+            raise _exceeded()
 
     def clip(self, timeout_s: float) -> float:
         """The timeout for one step: timeout_s, or what is left where that is less.
@@ -52,5 +60,26 @@ class Deadline(Struct, frozen=True):
         """
         remaining_s = self.at_s - monotonic_s()
         if remaining_s <= 0:
-            raise DeadlineExceeded
+            raise _exceeded()
         return min(timeout_s, remaining_s)
+
+    @asynccontextmanager
+    async def enforced(self) -> AsyncIterator[None]:
+        """Cancel what runs inside once the time is used up, and raise DeadlineExceeded.
+
+        A TimeoutError that the work raises by itself passes through unchanged.
+        """
+        self.require()
+        try:
+            async with asyncio.timeout(self.remaining_s) as scope:
+                yield
+        except TimeoutError as error:
+            if scope.expired():
+                raise _exceeded() from error
+            raise
+
+
+def _exceeded() -> DeadlineExceeded:
+    metrics.record_deadline_exceeded()
+    log.info("deadline.exceeded")
+    return DeadlineExceeded()

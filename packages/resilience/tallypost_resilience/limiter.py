@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from tallypost_core.clock import monotonic_s
 
-# Floats round. A caller who keeps exactly to the rate, or waits exactly as long as it was told,
-# is not refused for that.
-_TOLERANCE_S = 1e-6
+TOLERANCE_S = 1e-6
+"""Floats round. A caller who keeps exactly to the rate, or waits exactly as long as it was told,
+is not refused for that."""
 
 
 class Decision(Struct, frozen=True):
@@ -45,7 +45,7 @@ class Limiter(Protocol):
 
 
 class LocalLimiter:
-    """A limiter that counts in this process only; a cluster-wide one takes its place later.
+    """A limiter that counts in this process only.
 
     Memory is bounded: idle keys are dropped as others are used, and beyond max_keys the key
     that was used least recently is forgotten, which gives it a fresh burst.
@@ -64,6 +64,10 @@ class LocalLimiter:
 
     async def take(self, key: str, rate_per_s: float, burst: int, cost: int = 1) -> Decision:
         """As `Limiter.take`; never waits."""
+        return self.take_now(key, rate_per_s, burst, cost)
+
+    def take_now(self, key: str, rate_per_s: float, burst: int, cost: int = 1) -> Decision:
+        """As `take`, for callers that cannot await."""
         now = self._clock()
         full_at, decision = decide(
             now, self._full_at.get(key, now), rate_per_s=rate_per_s, burst=burst, cost=cost
@@ -94,23 +98,31 @@ def decide(
 
     Raises ValueError as `Limiter.take` says.
     """
-    if not (rate_per_s > 0 and math.isfinite(rate_per_s)):
-        raise ValueError("rate_per_s must be positive and finite")
-    if not 1 <= cost <= burst:
-        raise ValueError("cost must be at least 1 and at most burst")
+    require_limit(rate_per_s, burst, cost)
     per_unit_s = 1 / rate_per_s
     before_s = max(full_at_s, now_s)
     after_s = before_s + cost * per_unit_s
     wait_s = after_s - burst * per_unit_s - now_s
-    allowed = wait_s <= _TOLERANCE_S
     # An empty bucket is exactly empty, so that rounding errors of many requests do not add up.
-    full_at = min(after_s, now_s + burst * per_unit_s) if allowed else before_s
-    reset_s = full_at - now_s
-    decision = Decision(
+    full_at = min(after_s, now_s + burst * per_unit_s) if wait_s <= TOLERANCE_S else before_s
+    return full_at, describe(full_at - now_s, wait_s, rate_per_s=rate_per_s, burst=burst)
+
+
+def require_limit(rate_per_s: float, burst: int, cost: int) -> None:
+    """Raise ValueError where the numbers mean nothing, as `Limiter.take` says."""
+    if not (rate_per_s > 0 and math.isfinite(rate_per_s)):
+        raise ValueError("rate_per_s must be positive and finite")
+    if not 1 <= cost <= burst:
+        raise ValueError("cost must be at least 1 and at most burst")
+
+
+def describe(reset_s: float, wait_s: float, *, rate_per_s: float, burst: int) -> Decision:
+    """The decision for a bucket that is full in reset_s, on a request that had to wait wait_s."""
+    allowed = wait_s <= TOLERANCE_S
+    return Decision(
         allowed=allowed,
         limit=burst,
-        remaining=max(0, math.floor(burst - (reset_s - _TOLERANCE_S) * rate_per_s)),
+        remaining=max(0, math.floor(burst - (reset_s - TOLERANCE_S) * rate_per_s)),
         reset_s=reset_s,
         retry_after_s=0.0 if allowed else wait_s,
     )
-    return full_at, decision

@@ -1,9 +1,30 @@
-"""When to try again: a schedule that survives a restart, because it depends on a number only."""
+"""When to try again: a schedule that survives a restart, because it depends on a number only.
+
+`next_delay_s` is for work that is stored between attempts. `retrying` uses the same schedule
+inside one process, for calls that are done in seconds.
+"""
 
 import math
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+import stamina
+import stamina.instrumentation
+import structlog
 from msgspec import Struct
+
+from tallypost_core.errors import AppError
+from tallypost_resilience.deadline import Deadline
+from tallypost_telemetry import metrics
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+# By default stamina logs the text of the error, which may quote an address or a body; `retrying`
+# logs what is safe. The setting is the library's only one and global, and this is its only user.
+stamina.instrumentation.set_on_retry_hooks(())
 
 
 class RetryPolicy(Struct, frozen=True):
@@ -43,3 +64,47 @@ def next_delay_s(
     if retry_after_s is not None and retry_after_s > delay_s:
         delay_s = min(retry_after_s, 2 * scheduled_s)
     return delay_s
+
+
+async def retrying(
+    operation: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    *,
+    name: str,
+    on: type[Exception] | tuple[type[Exception], ...],
+    deadline: Deadline,
+) -> T:
+    """Run an operation until it succeeds, and return its result.
+
+    Only for operations that may happen twice: an attempt that failed may have had its effect.
+    name, a fixed word, goes to the metric and the log. `on` are the errors that may pass by
+    themselves; any other is raised at once. An AppError's retry_after_s is the peer's wish.
+    The last error is raised when attempts are used up, or when the next one would begin at or
+    after the deadline. An attempt that the deadline ends is cancelled and raises
+    DeadlineExceeded.
+    """
+    attempts = 0
+
+    def decide(error: Exception) -> float | bool:
+        if not isinstance(error, on):
+            return False
+        wish_s = error.retry_after_s if isinstance(error, AppError) else None
+        delay_s = next_delay_s(policy, attempts, wish_s)
+        if delay_s is None or delay_s >= deadline.remaining_s:
+            return False
+        metrics.record_retry(name)
+        log.info(
+            "retry.scheduled",
+            operation=name,
+            attempt=attempts,
+            delay_s=delay_s,
+            error=type(error).__name__,
+        )
+        return delay_s
+
+    async for attempt in stamina.retry_context(on=decide, attempts=None, timeout=None):
+        with attempt:
+            attempts = attempt.num
+            async with deadline.enforced():
+                return await operation()
+    raise AssertionError("the loop ends by a result or an error")

@@ -95,6 +95,48 @@ _DEAD_LETTERS = Counter(
     ("cause",),
     registry=REGISTRY,
 )
+_RETRIES = Counter(
+    "tallypost_retries_total",
+    "Repeats of an operation inside one process, after a failure that may pass.",
+    ("operation",),
+    registry=REGISTRY,
+)
+_DEADLINES_EXCEEDED = Counter(
+    "tallypost_deadlines_exceeded_total",
+    "Work that was given up because its time was used up.",
+    registry=REGISTRY,
+)
+_BREAKER_CHANGES = Counter(
+    "tallypost_breaker_changes_total",
+    "Changes of a circuit breaker's state, by the state that it took.",
+    ("breaker", "state"),
+    registry=REGISTRY,
+)
+_LIMITER_TAKES = Counter(
+    "tallypost_limiter_takes_total",
+    "Decisions of the rate limiter, by who counted: the cluster, or this process for its share.",
+    ("source",),
+    registry=REGISTRY,
+)
+_BULKHEAD_ENTRIES = Counter(
+    "tallypost_bulkhead_entries_total",
+    "Requests for a place in a bulkhead, by what came of them.",
+    ("bulkhead", "result"),
+    registry=REGISTRY,
+)
+_SINGLE_FLIGHT_CALLS = Counter(
+    "tallypost_single_flight_calls_total",
+    "Calls of operations that run once for all who ask meanwhile: those that ran, and joined.",
+    ("flight", "result"),
+    registry=REGISTRY,
+)
+_EGRESS_DURATION = Histogram(
+    "tallypost_egress_duration_seconds",
+    "Time that one guarded request to the outside took, by its status class or error.",
+    ("egress", "result"),
+    buckets=_FAST_BUCKETS_S,
+    registry=REGISTRY,
+)
 
 
 def record_http_request(method: str, route: str, status: int, duration_s: float) -> None:
@@ -141,6 +183,41 @@ def record_queue_depth(lane: str, due_count: int, oldest_due_age_s: float) -> No
 def record_dead_letter(cause: str, count: int = 1) -> None:
     """Count recipients that were given up; cause is one of a few fixed words."""
     _DEAD_LETTERS.labels(cause).inc(count)
+
+
+def record_retry(operation: str) -> None:
+    """Count one repeat; operation is a fixed name in the code."""
+    _RETRIES.labels(operation).inc()
+
+
+def record_deadline_exceeded() -> None:
+    """Count work that was given up because its time was used up."""
+    _DEADLINES_EXCEEDED.inc()
+
+
+def record_breaker_change(breaker: str, state: str) -> None:
+    """Count one change of a breaker's state; breaker is a fixed name, never one of its keys."""
+    _BREAKER_CHANGES.labels(breaker, state).inc()
+
+
+def record_limiter_takes(source: str, count: int) -> None:
+    """Count decisions of the rate limiter; source is `cluster` or `local`."""
+    _LIMITER_TAKES.labels(source).inc(count)
+
+
+def record_bulkhead_entry(bulkhead: str, result: str) -> None:
+    """Count one request for a place; result is `entered`, `full` or `late`."""
+    _BULKHEAD_ENTRIES.labels(bulkhead, result).inc()
+
+
+def record_single_flight(flight: str, result: str) -> None:
+    """Count one call of an operation; result is `ran` or `joined`."""
+    _SINGLE_FLIGHT_CALLS.labels(flight, result).inc()
+
+
+def record_egress(egress: str, result: str, duration_s: float) -> None:
+    """Count one guarded request; result is a status class such as `2xx`, or an error's code."""
+    _EGRESS_DURATION.labels(egress, result).observe(duration_s)
 
 
 def render() -> bytes:

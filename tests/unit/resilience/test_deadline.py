@@ -1,5 +1,7 @@
 """Deadlines: what is left never grows, and inner timeouts never exceed the outer one."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +99,40 @@ def test_used_up_time_never_becomes_a_timeout_of_zero(clock: FakeClock) -> None:
 def test_meaningless_timeout_is_refused(timeout_s: float) -> None:
     with pytest.raises(ValueError, match="negative"):
         Deadline.after(timeout_s)
+
+
+async def test_work_that_outlasts_its_time_is_cancelled() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(DeadlineExceeded):
+        async with Deadline.after(0.01).enforced():
+            await work()
+    assert ended.is_set()
+
+
+async def test_work_that_is_done_in_time_is_left_alone() -> None:
+    async with Deadline.after(60).enforced():
+        await asyncio.sleep(0)
+
+
+async def test_work_without_time_is_not_begun() -> None:
+    begun = False
+    with pytest.raises(DeadlineExceeded):
+        async with Deadline.after(0).enforced():
+            begun = True
+    assert not begun
+
+
+async def test_timeout_of_the_work_itself_is_not_taken_for_the_deadline() -> None:
+    async def work() -> None:
+        async with Deadline.after(60).enforced():
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await work()

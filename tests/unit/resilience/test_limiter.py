@@ -6,9 +6,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from msgspec import Struct
 
 from tallypost_resilience.limiter import Decision, Limiter, LocalLimiter
+from tests.support.token_bucket import TokenBucket
 
 RATES = st.one_of(
     st.integers(1, 500).map(Fraction), st.builds(Fraction, st.just(1), st.integers(1, 60))
@@ -24,25 +24,6 @@ class FakeClock:
 
     def __call__(self) -> float:
         return self.now_ms / 1000
-
-
-class Bucket(Struct):
-    """The exact model: tokens as fractions, refilled as time passes."""
-
-    rate: Fraction
-    burst: int
-    tokens: Fraction
-    at_ms: int
-
-    def take(self, now_ms: int, cost: int) -> bool:
-        self.tokens = min(
-            Fraction(self.burst), self.tokens + self.rate * Fraction(now_ms - self.at_ms, 1000)
-        )
-        self.at_ms = now_ms
-        if self.tokens < cost:
-            return False
-        self.tokens -= cost
-        return True
 
 
 def take(limiter: Limiter, key: str, rate: Fraction | float, burst: int, cost: int = 1) -> Decision:
@@ -63,17 +44,17 @@ def test_decides_as_an_exact_token_bucket_does(
 ) -> None:
     clock = FakeClock()
     limiter = LocalLimiter(clock=clock)
-    bucket = Bucket(rate, burst, Fraction(burst), clock.now_ms)
+    bucket = TokenBucket.full(rate, burst, clock.now_ms * 1000)
     for wait_ms, wanted in steps:
         clock.now_ms += wait_ms
         cost = min(wanted, burst)
         decision = take(limiter, "key", rate, burst, cost)
-        assert decision.allowed == bucket.take(clock.now_ms, cost)
+        assert decision.allowed == bucket.take(clock.now_ms * 1000, cost)
         assert decision.limit == burst
         assert decision.remaining == bucket.tokens // 1
-        assert decision.reset_s == pytest.approx(float((burst - bucket.tokens) / rate), abs=1e-4)
-        missing = Fraction(0) if decision.allowed else (cost - bucket.tokens) / rate
-        assert decision.retry_after_s == pytest.approx(float(missing), abs=1e-4)
+        assert decision.reset_s == pytest.approx(bucket.reset_s(), abs=1e-4)
+        wait_s = 0 if decision.allowed else bucket.wait_s(cost)
+        assert decision.retry_after_s == pytest.approx(wait_s, abs=1e-4)
 
 
 @given(rate=RATES, burst=st.integers(1, 50), cost=st.integers(1, 50))
