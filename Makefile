@@ -10,6 +10,8 @@ lock_options := --quiet --no-header --no-annotate
 
 # pytest takes further arguments from here: make test ARGS="tests/unit -x"
 ARGS ?=
+# What to measure, by name: make bench ONLY=accept,whole-vs-postfix
+ONLY ?=
 
 .PHONY: help
 help: ## Show the targets
@@ -63,6 +65,18 @@ test: bootstrap ## Run the tests, but for the slow ones and those in containers
 .PHONY: test-full
 test-full: bootstrap ## Run all tests, slow ones too
 	@$(python) -m pytest -q $(ARGS)
+
+.PHONY: bench
+bench: bootstrap ## Measure against this machine and other mail systems, up to 40 min (ONLY=name,name)
+	@$(python) -m bench --only "$(ONLY)"
+
+.PHONY: bench-quick
+bench-quick: bootstrap ## Measure accepting, delivering and latency roughly, within a minute
+	@$(python) -m bench --scale quick --only "$(ONLY)"
+
+.PHONY: profile
+profile: bootstrap ## Say where an API process and a worker spend their time under load
+	@$(python) -m bench.profile
 
 .PHONY: lock
 lock: bootstrap ## Resolve the dependencies anew and write the hashed lock files

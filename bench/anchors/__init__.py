@@ -1,0 +1,1 @@
+"""What the machine can do without us: the denominators of our ratios."""

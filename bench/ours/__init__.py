@@ -1,0 +1,1 @@
+"""What the product does, driven from outside through its own processes."""
