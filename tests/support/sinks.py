@@ -1,11 +1,8 @@
-"""Mail servers at the far end, each in a process of its own.
+"""A mail server at the far end that nobody here wrote: Postfix's smtp-sink.
 
-`PostfixSink` is Postfix's smtp-sink: a server that nobody here wrote, which writes every message
-to a file. `CountingSink` is our simulator: it can be slow, and counts copies.
+It is a process of its own and writes every message to a file.
 """
 
-import asyncio
-import multiprocessing
 import os
 import pwd
 import re
@@ -13,19 +10,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from msgspec import Struct
 
 from tallypost_cli.guard import Guard
 from tallypost_cli.ports import find_free_port
-from tallypost_simulators.smtp_faults import Faults
-from tallypost_simulators.smtp_sink import SMTPSink
-from tests.support.platform import wait_until
+from tests.support.programs import wait_until
 
 SMTP_SINK = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin")
 """Where Postfix's smtp-sink is; None where it is not installed."""
@@ -71,19 +64,6 @@ class PostfixSink:
             yield _read_dump(path.read_bytes())
 
 
-class CountingSink:
-    """A running SMTPSink in another process; `port` is where."""
-
-    def __init__(self, port: int, channel: Connection) -> None:
-        self.port = port
-        self._channel = channel
-
-    def counts(self) -> Counter[tuple[str, str]]:
-        """Copies that came for each (email id, recipient)."""
-        self._channel.send("counts")
-        return Counter(self._channel.recv())
-
-
 @contextmanager
 def postfix_sink() -> Iterator[PostfixSink]:
     """Run smtp-sink; its messages are gone afterwards. SMTP_SINK must not be None."""
@@ -105,44 +85,6 @@ def postfix_sink() -> Iterator[PostfixSink]:
             process.terminate()
             process.wait(_STOP_WITHIN_S)
             guard.dismiss()
-
-
-@contextmanager
-def counting_sink(*, latency_s: float = 0.0) -> Iterator[CountingSink]:
-    """Run the simulator; latency_s comes before each of its replies."""
-    ours, theirs = multiprocessing.Pipe()
-    # Not forked: a copy of this process would hold its threads' locks.
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve, args=(theirs, latency_s), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        assert ours.poll(_START_WITHIN_S), "the sink did not start"
-        yield CountingSink(ours.recv(), ours)
-    finally:
-        ours.close()
-        process.join(_STOP_WITHIN_S)
-        process.close()
-
-
-def _serve(channel: Connection, latency_s: float) -> None:
-    asyncio.run(_serve_until_closed(channel, latency_s))
-
-
-async def _serve_until_closed(channel: Connection, latency_s: float) -> None:
-    async with SMTPSink(is_counting=True, faults=Faults(latency_s=latency_s)) as sink:
-        channel.send(sink.port)
-        while await asyncio.to_thread(_is_asked, channel):
-            channel.send(dict(sink.counts))
-
-
-def _is_asked(channel: Connection) -> bool:
-    try:
-        channel.recv()
-    except (EOFError, ConnectionResetError):
-        # Whoever started this sink is gone or has closed its end.
-        return False
-    return True
 
 
 def _listens(port: int) -> bool:

@@ -40,6 +40,8 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def clip(text: str) -> str:
     """A peer's words made safe to store and show: one line, at most DETAIL_MAX_CHARS long."""
+    if text.isascii() and text.isprintable():
+        return text.strip()[:DETAIL_MAX_CHARS]
     printable = _SURROGATES.sub("\ufffd", _CONTROLS.sub(" ", text))
     return printable.strip()[:DETAIL_MAX_CHARS]
 

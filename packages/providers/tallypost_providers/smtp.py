@@ -8,13 +8,11 @@ import ssl
 from tallypost_core.settings.groups import SMTPSettings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.message import render_async
-from tallypost_providers.smtp_connection import (
-    Budget,
-    HandoverStopped,
-    SMTPConnection,
-    open_connection,
-)
+from tallypost_providers.smtp_connection import SMTPConnection
+from tallypost_providers.smtp_deadlines import Budget
+from tallypost_providers.smtp_failures import HandoverStopped
 from tallypost_providers.smtp_handover import SMTPHandover
+from tallypost_providers.smtp_opening import open_connection
 from tallypost_providers.smtp_pool import Lease, SMTPPool
 from tallypost_providers.types import Capabilities, OutgoingEmail, SendResult
 
@@ -57,9 +55,9 @@ class SMTPProvider:
         """Hand one email over; see `types.Provider.send`."""
         budget = Budget(timeout_s)
         handover = SMTPHandover(email, await render_async(email), budget)
-        if handover.unanswered:
+        if not handover.is_over:
             try:
-                async with self._pool.lease(budget) as lease:
+                with await self._pool.lease(budget) as lease:
                     await _run(handover, lease)
             except HandoverStopped as stop:
                 handover.stop(stop)
@@ -77,21 +75,14 @@ class SMTPProvider:
 
 async def _run(handover: SMTPHandover, lease: Lease) -> None:
     connection = await lease.connect(handover.budget)
-    while True:
-        try:
-            await handover.run(connection)
-        except HandoverStopped as stop:
-            if not stop.is_broken:
-                lease.keep()
-                raise
-            # The peer may close a kept connection at any time, and that is nobody's fault: a
-            # new one takes over, once, since it is not a kept one.
-            if stop.phase == "final" or not connection.is_reused:
-                raise
-            connection = await lease.reconnect(handover.budget)
-        else:
-            lease.keep()
-            return
+    try:
+        await handover.run(connection)
+    except HandoverStopped as stop:
+        # The peer may close a kept connection at any time, and that is nobody's fault: a new
+        # one takes over, once, as long as not a byte of the body has left.
+        if not (connection.is_reused and stop.is_broken) or stop.phase == "final":
+            raise
+        await handover.run(await lease.reconnect(handover.budget))
 
 
 def _require_host(settings: SMTPSettings) -> str:

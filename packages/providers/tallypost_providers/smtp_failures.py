@@ -8,6 +8,7 @@ final dot the message. Until the first byte of the body has left, silence is kno
 
 import enum
 import re
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -31,7 +32,9 @@ class Silence(enum.StrEnum):
     UNTRUSTED = "untrusted"
     """The certificate does not prove that the peer is the host in the settings."""
     MISSING = "missing"
-    """The peer does not offer the extension that the settings demand."""
+    """The peer does not offer the extension that the settings or the message demand."""
+    TOO_LARGE = "too_large"
+    """The message is larger than the peer announced that it takes, so it was not asked."""
 
 
 class Reply(Struct, frozen=True):
@@ -55,6 +58,28 @@ class Reply(Struct, frozen=True):
 Signal = Reply | Silence
 
 
+class HandoverStopped(Exception):
+    """The dialogue ended early: in which phase, and at what answer or silence."""
+
+    def __init__(self, phase: Phase, signal: Signal, note: str = "") -> None:
+        """note describes a silence; an answer describes itself."""
+        super().__init__(phase)
+        self.phase = phase
+        self.signal = signal
+        self.note = note
+
+    @property
+    def is_broken(self) -> bool:
+        """True where nobody knows what the peer would say next.
+
+        That is after a silence, after 421 (the peer hangs up), and after a reply that made no
+        sense where it came, such as 250 to DATA: then replies and commands are out of step.
+        """
+        if isinstance(self.signal, Silence):
+            return self.signal not in _SAID_BEFOREHAND
+        return self.signal.code == 421 or self.signal.code < 400
+
+
 class Row(Struct, frozen=True):
     """One line of the table."""
 
@@ -65,6 +90,8 @@ class Row(Struct, frozen=True):
     reason: str
 
 
+# What EHLO told us: the peer was not even asked.
+_SAID_BEFOREHAND = frozenset({Silence.MISSING, Silence.TOO_LARGE})
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 
 # X.7.28 is registered as "mail flood detected" (IANA, SMTP enhanced status codes).
@@ -91,6 +118,8 @@ FAILURES: tuple[Row, ...] = (
     Row("mail", "4xx 4.7.*", Outcome.THROTTLED, "RFC 3463, 3.8: a policy on senders, for a time"),
     Row("mail", "4xx", Outcome.UNAVAILABLE, "RFC 5321, 4.3.2: 451, 452: not now"),
     Row("mail", "552", Outcome.REJECTED, "RFC 1870, 6.1: larger than the peer ever takes"),
+    Row("mail", "too_large", Outcome.REJECTED, "RFC 1870, 4: larger than the peer announced"),
+    Row("mail", "missing", Outcome.REJECTED, "RFC 6152, 3: 8-bit content and no 8BITMIME"),
     Row("mail", "5xx 5.3.4", Outcome.REJECTED, "RFC 3463, 3.4: message too big for the system"),
     Row("mail", "500", Outcome.UNAVAILABLE, _NOT_UNDERSTOOD),
     Row("mail", "501", Outcome.UNAVAILABLE, _NOT_UNDERSTOOD),
@@ -110,6 +139,7 @@ FAILURES: tuple[Row, ...] = (
     Row("rcpt", "503", Outcome.UNAVAILABLE, _NOT_UNDERSTOOD),
     Row("rcpt", "530", Outcome.SUSPENDED, "RFC 4954, 6: authentication is required"),
     Row("rcpt", "5xx", Outcome.REJECTED, "RFC 5321, 3.3 and 4.2.1: this recipient never"),
+    Row("rcpt", "missing", Outcome.REJECTED, "RFC 6531: outside ASCII and no SMTPUTF8"),
     Row("rcpt", "any", Outcome.UNAVAILABLE, "nothing of the message was sent"),
     Row("data", "4xx 4.7.28", Outcome.THROTTLED, _FLOOD),
     Row("data", "421", Outcome.UNAVAILABLE, _CLOSING),
@@ -137,26 +167,24 @@ def classify(phase: Phase, signal: Signal) -> Outcome:
 
 def find_row(phase: Phase, signal: Signal) -> Row:
     """The row that decides about this signal."""
-    return next(row for row in _BY_PHASE[phase] if _fits(row.pattern, signal))
-
-
-def _fits(pattern: str, signal: Signal) -> bool:
-    if pattern == "any":
-        return True
     if isinstance(signal, Silence):
-        return pattern == signal
-    code_pattern, _, enhanced_pattern = pattern.partition(" ")
-    if not re.fullmatch(code_pattern.replace("x", "[0-9]"), str(signal.code)):
-        return False
-    if not enhanced_pattern:
+        return _find_row(phase, signal.value, None)
+    return _find_row(phase, signal.code, signal.enhanced_code)
+
+
+# Peers repeat themselves; the bound is for those that make up codes.
+@lru_cache(maxsize=1024)
+def _find_row(phase: Phase, word: int | str, enhanced_code: str | None) -> Row:
+    """word is a reply code or the name of a silence."""
+    return next(row for row in FAILURES if row.phase == phase and _fits(row, word, enhanced_code))
+
+
+def _fits(row: Row, word: int | str, enhanced_code: str | None) -> bool:
+    if row.pattern in {"any", word}:
         return True
-    enhanced_code = signal.enhanced_code or ""
+    code_pattern, _, enhanced_pattern = row.pattern.partition(" ")
+    if not re.fullmatch(code_pattern.replace("x", "[0-9]"), str(word)):
+        return False
     if enhanced_pattern.endswith("*"):
-        return enhanced_code.startswith(enhanced_pattern[:-1])
-    return enhanced_code == enhanced_pattern
-
-
-_BY_PHASE: dict[str, tuple[Row, ...]] = {
-    phase: tuple(row for row in FAILURES if row.phase == phase)
-    for phase in {row.phase for row in FAILURES}
-}
+        return (enhanced_code or "").startswith(enhanced_pattern[:-1])
+    return enhanced_pattern in {"", enhanced_code}

@@ -1,24 +1,16 @@
-"""One email's dialogue with an SMTP peer, and what it means for each recipient."""
+"""One email's dialogue with an SMTP peer."""
 
-import re
-from uuid import UUID
+from collections.abc import Sequence
 
-from tallypost_providers.base import clip
 from tallypost_providers.errors import EmailNotBuildable
-from tallypost_providers.smtp_connection import Budget, HandoverStopped, SMTPConnection
-from tallypost_providers.smtp_failures import Phase, Reply, Signal, Silence, classify
-from tallypost_providers.types import (
-    EnvelopeRecipient,
-    Outcome,
-    OutgoingEmail,
-    RecipientResult,
-    SendResult,
-)
+from tallypost_providers.smtp_answers import Answers, is_path
+from tallypost_providers.smtp_connection import Commands, SMTPConnection
+from tallypost_providers.smtp_deadlines import Budget
+from tallypost_providers.smtp_failures import HandoverStopped, Silence
+from tallypost_providers.types import OutgoingEmail, SendResult
 
-# A path as MAIL and RCPT take it. No space and no angle bracket, even inside quotes: a peer that
-# reads the line less strictly would take the rest for a parameter.
-_PATH = re.compile(r"[!-;=?-~]{1,320}@[!-;=?-~]{1,255}")
-_QUEUE_ID = re.compile(r"\bqueued as ([A-Za-z0-9._-]{1,100})", re.IGNORECASE)
+# A kept connection that a firewall forgot stays silent; a fresh one then takes its place.
+_RESET_LIMIT_S = 3.0
 
 
 class SMTPHandover:
@@ -28,125 +20,139 @@ class SMTPHandover:
     """
 
     def __init__(self, email: OutgoingEmail, message: bytes, budget: Budget) -> None:
-        """Raises EmailNotBuildable where the envelope sender, which is ours, is unusable."""
-        if email.envelope_sender and not _PATH.fullmatch(email.envelope_sender):
+        """message has CRLF line ends.
+
+        Raises EmailNotBuildable where the envelope sender, which is ours, is unusable.
+        """
+        sender = email.envelope_sender
+        if sender and not (sender.isascii() and is_path(sender)):
             raise EmailNotBuildable("The envelope sender is unusable.", field="envelope_sender")
         self.budget = budget
-        self._email = email
+        self._sender = sender
+        self._addresses = [recipient.address for recipient in email.recipients]
+        self._are_all_ascii = all(address.isascii() for address in self._addresses)
         self._message = message
-        self._answers: dict[UUID, RecipientResult] = {}
-        self._phase: Phase = "connect"
-        self._evidence: dict[str, str] = {}
-        self._provider_message_id: str | None = None
-        for recipient in email.recipients:
-            if not _PATH.fullmatch(recipient.address):
-                self._answers[recipient.recipient_id] = _refused_here(recipient)
+        self._answers = Answers(email)
 
     @property
-    def unanswered(self) -> list[EnvelopeRecipient]:
-        """Recipients about whom nothing is known yet."""
-        return [item for item in self._email.recipients if item.recipient_id not in self._answers]
+    def is_over(self) -> bool:
+        """True where something is known about every recipient."""
+        return self._answers.is_complete
 
     async def run(self, connection: SMTPConnection) -> None:
-        """Go through the whole dialogue; the connection is in a known state afterwards.
+        """Go through the whole dialogue; the connection is left in step if it can be.
 
         Answers of an earlier run on another connection that broke before the body are kept only
         where they refused a recipient.
         Raises HandoverStopped.
         """
-        self._evidence = {
-            "greeting": clip(connection.greeting),
+        self._answers.evidence = {
+            "greeting": connection.greeting,
             "connection": "kept" if connection.is_reused else "new",
         }
-        if connection.is_reused:
-            await self._reset(connection)
-        await self._announce_sender(connection)
-        accepted = await self._announce_recipients(connection)
-        if not accepted:
-            self._phase = "rcpt"
+        if not self._are_all_ascii and not connection.takes_utf8:
+            self._refuse_what_needs_utf8()
+        places = self._answers.list_open()
+        self.budget.require_time("mail")
+        if not places or not await self._announce(connection, places):
+            self._answers.phase = "rcpt"
             return
-        reply = await connection.command("data", b"DATA", budget=self.budget)
-        if reply.code != 354:
-            raise HandoverStopped("data", reply)
-        reply = await connection.send_body(self._message, self.budget)
-        self._settle("final", reply)
-        if queue_id := _QUEUE_ID.search(reply.text):
-            self._provider_message_id = queue_id[1] if reply.is_positive else None
+        # Before the first byte: nothing may be begun whose end cannot be waited for.
+        self.budget.require_time("data")
+        content = as_data(self._message)
+        self._answers.settle("final", await connection.wire.send_body(content, self.budget))
 
     def stop(self, stop: HandoverStopped) -> None:
         """Settle everybody who has no answer by where and why the dialogue ended."""
-        self._settle(stop.phase, stop.signal, stop.note)
+        self._answers.settle(stop.phase, stop.signal, stop.note)
 
     def result(self) -> SendResult:
-        """One entry for each recipient, in the email's order."""
-        return SendResult(
-            recipients=tuple(self._answers[item.recipient_id] for item in self._email.recipients),
-            provider_message_id=self._provider_message_id,
-            phase=self._phase,
-            evidence=self._evidence,
-        )
+        """One entry for each recipient, in the email's order; it must be over."""
+        return self._answers.result()
 
-    async def _reset(self, connection: SMTPConnection) -> None:
-        reply = await connection.command("mail", b"RSET", budget=self.budget)
-        if not reply.is_positive:
-            raise HandoverStopped("mail", Silence.GARBAGE, "the peer refused RSET")
+    def _refuse_what_needs_utf8(self) -> None:
+        places = [
+            place for place in self._answers.list_open() if not self._addresses[place].isascii()
+        ]
+        note = "The address needs SMTPUTF8, which the peer does not offer."
+        self._answers.record(places, "rcpt", Silence.MISSING, note)
 
-    async def _announce_sender(self, connection: SMTPConnection) -> None:
-        words = [b"MAIL", f"FROM:<{self._email.envelope_sender}>".encode("ascii")]
+    async def _announce(self, connection: SMTPConnection, places: Sequence[int]) -> bool:
+        """All that comes before the body; False where the peer took no recipient."""
+        commands = Commands(connection, self.budget, self._lines(connection, places))
+        try:
+            if await self._go_to_data(commands, places, is_reused=connection.is_reused):
+                return True
+        except HandoverStopped as stop:
+            if stop.is_broken:
+                connection.abort()
+            else:
+                await commands.forgo_rest()
+            raise
+        await commands.forgo_rest()
+        return False
+
+    def _lines(self, connection: SMTPConnection, places: Sequence[int]) -> list[bytes]:
+        """The commands; raises HandoverStopped for a message that the peer cannot take."""
+        size_bytes = len(self._message)
+        limit_bytes = connection.size_limit_bytes
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            note = f"The message has {size_bytes} bytes, the peer takes {limit_bytes}."
+            raise HandoverStopped("mail", Silence.TOO_LARGE, note)
+        mail = f"MAIL FROM:<{self._sender}>"
         if connection.takes_size:
-            words.append(f"SIZE={len(self._message)}".encode("ascii"))
-        reply = await connection.command("mail", *words, budget=self.budget)
+            mail += f" SIZE={size_bytes}"
+        if not self._message.isascii():
+            if not connection.takes_8bit:
+                note = "The message needs 8BITMIME, which the peer does not offer."
+                raise HandoverStopped("mail", Silence.MISSING, note)
+            mail += " BODY=8BITMIME"
+        paths = [self._addresses[place] for place in places]
+        if not self._are_all_ascii and not all(path.isascii() for path in paths):
+            mail += " SMTPUTF8"
+        # RFC 5321, section 4.1.1.5: whatever became of the last transaction, a new one can begin.
+        # It also asks a kept connection whether it is still alive. With pipelining it leaves in
+        # one write with the others (RFC 2920, section 3.1) and costs no round trip.
+        lines = [b"RSET\r\n"] if connection.is_reused else []
+        lines.append(f"{mail}\r\n".encode("ascii"))
+        lines += [f"RCPT TO:<{path}>\r\n".encode() for path in paths]
+        lines.append(b"DATA\r\n")
+        return lines
+
+    async def _go_to_data(
+        self, commands: Commands, places: Sequence[int], *, is_reused: bool
+    ) -> bool:
+        if is_reused and not (await commands.reply("mail", _RESET_LIMIT_S)).is_positive:
+            raise HandoverStopped("mail", Silence.GARBAGE, "the peer refused RSET")
+        reply = await commands.reply("mail")
         if not reply.is_positive:
             raise HandoverStopped("mail", reply)
-
-    async def _announce_recipients(self, connection: SMTPConnection) -> int:
         accepted = 0
-        for recipient in self.unanswered:
-            path = f"TO:<{recipient.address}>".encode("ascii")
-            reply = await connection.command("rcpt", b"RCPT", path, budget=self.budget)
+        for place in places:
+            reply = await commands.reply("rcpt")
             if reply.is_positive:
                 accepted += 1
-                continue
-            outcome = classify("rcpt", reply)
-            self._answers[recipient.recipient_id] = _from_signal(recipient, outcome, reply)
-        return accepted
-
-    def _settle(self, phase: Phase, signal: Signal, note: str = "") -> None:
-        outcome = classify(phase, signal)
-        self._phase = phase
-        if isinstance(signal, Reply):
-            self._evidence["reply"] = clip(f"{signal.code} {signal.text}")
-        else:
-            self._evidence["silence"] = signal.value
-        for recipient in self.unanswered:
-            answer = _from_signal(recipient, outcome, signal, note)
-            self._answers[recipient.recipient_id] = answer
+            elif reply.code < 400:
+                raise HandoverStopped("rcpt", reply)
+            else:
+                self._answers.record([place], "rcpt", reply)
+        if not accepted:
+            return False
+        reply = await commands.reply("data")
+        if reply.code != 354:
+            raise HandoverStopped("data", reply)
+        return True
 
 
-def _from_signal(
-    recipient: EnvelopeRecipient, outcome: Outcome, signal: Signal, note: str = ""
-) -> RecipientResult:
-    if isinstance(signal, Silence):
-        return RecipientResult(
-            recipient_id=recipient.recipient_id, outcome=outcome, detail=clip(note)
-        )
-    return RecipientResult(
-        recipient_id=recipient.recipient_id,
-        outcome=outcome,
-        reply_code=signal.code,
-        enhanced_code=signal.enhanced_code,
-        detail=clip(signal.text),
-    )
-
-
-def _refused_here(recipient: EnvelopeRecipient) -> RecipientResult:
-    """X.6.7 is RFC 6531's code for an address outside ASCII, X.1.3 is RFC 3463's for syntax."""
-    is_ascii = recipient.address.isascii()
-    return RecipientResult(
-        recipient_id=recipient.recipient_id,
-        outcome=Outcome.REJECTED,
-        enhanced_code="5.1.3" if is_ascii else "5.6.7",
-        detail="The address cannot stand in an SMTP envelope."
-        if is_ascii
-        else "The address needs SMTPUTF8, which this provider does not use.",
-    )
+def as_data(message: bytes) -> bytes:
+    """The message as it follows a 354: a line that starts with a dot gets another one
+    (RFC 5321, section 4.5.2), and a dot on a line of its own ends it."""
+    # Few messages have such a line, and CPython searches backwards in half the time that it takes
+    # to search or replace forwards (4.7 against 10 µs for 14.6 kB).
+    if message.rfind(b"\r\n.") >= 0:
+        message = message.replace(b"\r\n.", b"\r\n..")
+    if message.startswith(b"."):
+        message = b"." + message
+    # Without it the dot would stand at the end of a line, and the peer would wait for more.
+    is_last_line_ended = message.endswith(b"\r\n") or not message
+    return message + (b".\r\n" if is_last_line_ended else b"\r\n.\r\n")

@@ -1,12 +1,15 @@
 """Keeps SMTP sessions open between handovers: at most so many, none too old."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
 
 from tallypost_core.clock import monotonic_s
-from tallypost_providers.smtp_connection import Budget, HandoverStopped, SMTPConnection
-from tallypost_providers.smtp_failures import Silence
+from tallypost_providers.smtp_connection import SMTPConnection
+from tallypost_providers.smtp_deadlines import Budget
+from tallypost_providers.smtp_failures import HandoverStopped, Silence
 
 # Below the shortest idle time-outs of common relays, so that a session is seldom found dead.
 MAX_IDLE_S = 20.0
@@ -18,99 +21,157 @@ Opener = Callable[[Budget], Awaitable[SMTPConnection]]
 
 
 class Lease:
-    """One handover's use of one place in the pool; its connection is kept only if it says so."""
+    """One handover's use of one place in the pool, for as long as the `with` block lasts.
 
-    def __init__(self, open_one: Opener, kept: SMTPConnection | None) -> None:
-        self._open_one = open_one
-        self.connection = kept
-        self.is_kept = False
+    A connection on which the peer has not answered everything is hung up on the way out, as
+    after a cancellation, when nobody knows what the peer will say next.
+    """
+
+    def __init__(self, pool: "SMTPPool") -> None:
+        self._pool = pool
+        self._connection: SMTPConnection | None = None
 
     async def connect(self, budget: Budget) -> SMTPConnection:
-        """The connection kept from an earlier handover, else a new one.
+        """A connection kept from an earlier handover, else a new one.
 
         Raises HandoverStopped where none can be opened.
         """
-        if self.connection is None:
-            self.connection = await self._open_one(budget)
-        return self.connection
+        self._connection = self._pool.take_kept()
+        if self._connection is None:
+            self._connection = await self._pool.open_one(budget)
+        return self._connection
 
     async def reconnect(self, budget: Budget) -> SMTPConnection:
         """A new connection in the place of a broken one; raises HandoverStopped."""
-        if self.connection is not None:
-            self.connection.abort()
-            self.connection = None
-        return await self.connect(budget)
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+        self._connection = await self._pool.open_one(budget)
+        return self._connection
 
-    def keep(self) -> None:
-        """State that the peer answered everything: the next handover may have the connection."""
-        self.is_kept = True
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.take_back(self._connection)
 
 
 class SMTPPool:
     """Connections to one relay; a connection is with one handover at a time.
 
-    The one given back last is taken first, so that spare ones grow old and are closed.
+    The one given back last is taken first, so that spare ones grow old and are closed. Whoever
+    waits for a place gets one in the order of asking.
     """
 
     def __init__(self, open_one: Opener, limit: int) -> None:
-        self._open_one = open_one
-        self._slots = asyncio.Semaphore(limit)
-        self._idle: list[SMTPConnection] = []
+        self.open_one = open_one
+        self._free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._kept: deque[SMTPConnection] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    @asynccontextmanager
-    async def lease(self, budget: Budget) -> AsyncIterator[Lease]:
-        """A place in the pool for one handover.
+    async def lease(self, budget: Budget) -> Lease:
+        """A place in the pool, to be used as `with await pool.lease(budget) as lease`.
 
-        A connection that its user did not mark with `keep` is hung up on the way out, as after
-        a cancellation, when nobody knows what the peer will say next.
         Raises HandoverStopped where no place becomes free in time.
         """
-        try:
-            async with asyncio.timeout(budget.before_body_s(_WAIT_LIMIT_S)):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            note = "no connection became free in time"
-            raise HandoverStopped("connect", Silence.TIMEOUT, note) from error
-        self._retire_old()
-        lease = Lease(self._open_one, self._idle.pop() if self._idle else None)
-        try:
-            yield lease
-        finally:
-            self._take_back(lease)
-            self._slots.release()
+        if self._free > 0:
+            # Nobody waits while a place is free: it goes from hand to hand.
+            self._free -= 1
+        else:
+            await self._wait_for_place(budget)
+        return Lease(self)
+
+    def take_kept(self) -> SMTPConnection | None:
+        """The connection kept last that is still of use; for a Lease."""
+        self._retire_idle()
+        oldest_s = monotonic_s() - MAX_AGE_S
+        while self._kept:
+            connection = self._kept.pop()
+            if connection.is_reusable and connection.opened_at_s >= oldest_s:
+                return connection
+            self._retire(connection)
+        return None
+
+    def take_back(self, connection: SMTPConnection | None) -> None:
+        """End a Lease: keep its connection if that is of use, and give its place on."""
+        if connection is not None:
+            if connection.is_reusable and not self._is_closed:
+                self._keep(connection)
+            else:
+                connection.abort()
+        self._give_place()
 
     async def close(self) -> None:
         """Take leave of the peer on every idle connection; those in use close as they return."""
         self._is_closed = True
-        while self._idle:
-            self._retire(self._idle.pop())
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        while self._kept:
+            self._retire(self._kept.pop())
         await asyncio.gather(*self._leaving)
 
-    def _take_back(self, lease: Lease) -> None:
-        connection = lease.connection
-        if connection is None:
-            return
-        if lease.is_kept and connection.is_alive and not self._is_closed:
-            connection.is_reused = True
-            connection.idle_since_s = monotonic_s()
-            self._idle.append(connection)
-        else:
-            connection.abort()
+    async def _wait_for_place(self, budget: Budget) -> None:
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(budget.left_s("connect", _WAIT_LIMIT_S), _refuse_place, place)
+        self._waiting.append(place)
+        try:
+            await place
+        except TimeoutError as error:
+            note = "no connection became free in time"
+            raise HandoverStopped("connect", Silence.TIMEOUT, note) from error
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                # It was given and cannot be used any more.
+                self._give_place()
+            raise
+        finally:
+            timer.cancel()
 
-    def _retire_old(self) -> None:
-        now_s = monotonic_s()
-        for connection in [*self._idle]:
-            is_old = (
-                now_s - connection.idle_since_s > MAX_IDLE_S
-                or now_s - connection.opened_at_s > MAX_AGE_S
-            )
-            if is_old or not connection.is_alive:
-                self._idle.remove(connection)
-                self._retire(connection)
+    def _give_place(self) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+    def _keep(self, connection: SMTPConnection) -> None:
+        connection.is_reused = True
+        connection.idle_since_s = monotonic_s()
+        self._kept.append(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(MAX_IDLE_S, self._sweep_idle)
+
+    def _sweep_idle(self) -> None:
+        """Close what grows old while no mail flows."""
+        self._sweep = None
+        self._retire_idle()
+        if self._kept:
+            left_s = self._kept[0].idle_since_s + MAX_IDLE_S - monotonic_s()
+            self._sweep = asyncio.get_running_loop().call_later(left_s, self._sweep_idle)
+
+    def _retire_idle(self) -> None:
+        """The longest idle stand on the left."""
+        since_s = monotonic_s() - MAX_IDLE_S
+        while self._kept and self._kept[0].idle_since_s <= since_s:
+            self._retire(self._kept.popleft())
 
     def _retire(self, connection: SMTPConnection) -> None:
-        task = asyncio.create_task(connection.quit())
+        task = asyncio.get_running_loop().create_task(connection.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+def _refuse_place(place: "asyncio.Future[None]") -> None:
+    if not place.done():
+        place.set_exception(TimeoutError())

@@ -23,7 +23,6 @@ from tallypost_telemetry.redaction import redact
 _QUIET_LOGGERS = (
     "aioboto3",
     "aiobotocore",
-    "aiosmtplib",
     "boto3",
     "botocore",
     "httpcore",

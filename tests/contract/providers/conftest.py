@@ -1,29 +1,61 @@
 """Fixtures of the provider tests."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from ssl import SSLContext
+from typing import Protocol
 
 import pytest
+import uvloop
 
 from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
 from tallypost_providers.smtp import SMTPProvider
-from tests.support.smtp_peers import Certificate, Script, ScriptedPeer, make_certificate
+from tests.support.smtp_peers import Certificate, Security, make_certificate
+from tests.support.smtp_scripts import ONE_BY_ONE, PIPELINING, Script, ScriptedPeer
 
-MakePeer = Callable[[Script], Awaitable[ScriptedPeer]]
-MakeProvider = Callable[..., SMTPProvider]
+
+class MakePeer(Protocol):
+    """Starts a server that follows a script."""
+
+    async def __call__(
+        self, script: Script, offers: Sequence[str] | None = None, tls: SSLContext | None = None
+    ) -> ScriptedPeer: ...
+
+
+class MakeProvider(Protocol):
+    """Makes an SMTP provider for a local port."""
+
+    def __call__(
+        self,
+        port: int,
+        *,
+        security: Security = "none",
+        login: tuple[str, str] | None = None,
+        connections: int = 2,
+    ) -> SMTPProvider: ...
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test runs on both loops: the worker's is uvloop, whose transports differ."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=[ONE_BY_ONE, PIPELINING], ids=["one-by-one", "pipelined"])
+async def make_peer(request: pytest.FixtureRequest) -> AsyncIterator[MakePeer]:
+    """Starts servers that follow a script, with and without pipelining; they stop with the
+    test. A test that states what its peer offers takes `make_peer_offering`."""
+    async with AsyncExitStack() as stack:
+        yield _starter(stack, request.param)
 
 
 @pytest.fixture
-async def make_peer() -> AsyncIterator[MakePeer]:
-    """Starts servers that follow a script; they stop with the test."""
+async def make_peer_offering() -> AsyncIterator[MakePeer]:
+    """Starts servers that follow a script and offer what the test says."""
     async with AsyncExitStack() as stack:
-
-        async def start(script: Script) -> ScriptedPeer:
-            return await stack.enter_async_context(ScriptedPeer(script).running())
-
-        yield start
+        yield _starter(stack, PIPELINING)
 
 
 @pytest.fixture
@@ -34,14 +66,14 @@ async def make_provider() -> AsyncIterator[MakeProvider]:
         def make(
             port: int,
             *,
-            security: str = "none",
+            security: Security = "none",
             login: tuple[str, str] | None = None,
             connections: int = 2,
         ) -> SMTPProvider:
             settings = SMTPSettings(
                 host="localhost" if security != "none" else "127.0.0.1",
                 port=port,
-                security=security,  # type: ignore[arg-type]  # Tests pass the three literals.
+                security=security,
                 username=login[0] if login else None,
                 password=Secret(login[1]) if login else None,
                 connections=connections,
@@ -65,3 +97,13 @@ def trusted_certificate(certificate: Certificate, monkeypatch: pytest.MonkeyPatc
     path: Path = certificate.certificate_file
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return certificate
+
+
+def _starter(stack: AsyncExitStack, usual_offers: Sequence[str]) -> MakePeer:
+    async def start(
+        script: Script, offers: Sequence[str] | None = None, tls: SSLContext | None = None
+    ) -> ScriptedPeer:
+        peer = ScriptedPeer(script, usual_offers if offers is None else offers, tls)
+        return await stack.enter_async_context(peer.running())
+
+    return start

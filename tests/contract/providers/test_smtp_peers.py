@@ -4,7 +4,6 @@ import asyncio
 import email
 import email.policy
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.contract.providers.conftest import MakeProvider
 from tests.support.smtp_peers import (
     AiosmtpdPeer,
     Certificate,
+    Security,
     find_postfix_sink,
     postfix_sink,
 )
@@ -33,7 +33,7 @@ POSTFIX = pytest.mark.skipif(
 
 @ENCRYPTED
 async def test_email_arrives_unchanged_over_tls_with_a_login(
-    security: Literal["starttls", "tls"],
+    security: Security,
     trusted_certificate: Certificate,
     make_provider: MakeProvider,
 ) -> None:
@@ -55,24 +55,59 @@ async def test_email_arrives_unchanged_over_tls_with_a_login(
         assert envelope.rcpt_tos == ["ada@example.net", "eve@hidden.test"]
 
 
-@ENCRYPTED
-async def test_wrong_password_suspends_the_account_and_stays_secret(
-    security: Literal["starttls", "tls"],
+@pytest.mark.parametrize("security", ["none", "starttls", "tls"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+async def test_every_mechanism_logs_in_and_a_wrong_password_stays_secret_and_is_tried_once(
+    security: Security,
+    mechanism: str,
     trusted_certificate: Certificate,
     make_provider: MakeProvider,
 ) -> None:
-    async with AiosmtpdPeer().running(trusted_certificate, security) as peer:
+    async with AiosmtpdPeer(mechanisms=[mechanism]).running(trusted_certificate, security) as peer:
+        provider = make_provider(peer.port, security=security, login=LOGIN)
+        right = await provider.send(make_email(), IN_TIME_S)
         provider = make_provider(peer.port, security=security, login=("relay-user", "wr0ng"))
-        result = await provider.send(make_email(), IN_TIME_S)
-    (entry,) = result.recipients
+        wrong = await provider.send(make_email(), IN_TIME_S)
+    assert right.recipients[0].outcome is Outcome.ACCEPTED
+    (entry,) = wrong.recipients
     assert (entry.outcome, entry.reply_code) == (Outcome.SUSPENDED, 535)
-    assert "wr0ng" not in repr(result)
-    assert peer.envelopes == []
+    assert "wr0ng" not in repr(wrong)
+    assert (len(peer.envelopes), peer.logins) == (1, [mechanism] * 2)
+
+
+@pytest.mark.parametrize(
+    ("security", "best"), [("none", "CRAM-MD5"), ("starttls", "PLAIN"), ("tls", "PLAIN")]
+)
+async def test_best_mechanism_of_those_offered_is_taken(
+    security: Security,
+    best: str,
+    trusted_certificate: Certificate,
+    make_provider: MakeProvider,
+) -> None:
+    offered = ("LOGIN", "CRAM-MD5", "PLAIN")
+    async with AiosmtpdPeer(mechanisms=offered).running(trusted_certificate, security) as peer:
+        provider = make_provider(peer.port, security=security, login=LOGIN)
+        result = await provider.send(make_email(), IN_TIME_S)
+    assert result.recipients[0].outcome is Outcome.ACCEPTED
+    assert peer.logins == [best]
+
+
+async def test_address_outside_ascii_reaches_a_peer_that_takes_it(
+    trusted_certificate: Certificate, make_provider: MakeProvider
+) -> None:
+    async with AiosmtpdPeer().running(trusted_certificate, "starttls") as peer:
+        provider = make_provider(peer.port, security="starttls", login=LOGIN)
+        email_ = make_email(recipients=(make_recipient("jürgen@example.net"),))
+        result = await provider.send(email_, IN_TIME_S)
+    assert result.recipients[0].outcome is Outcome.ACCEPTED
+    (envelope,) = peer.envelopes
+    assert envelope.smtp_utf8
+    assert envelope.rcpt_tos == ["jürgen@example.net"]
 
 
 @ENCRYPTED
 async def test_certificate_that_nobody_vouches_for_gets_nothing(
-    security: Literal["starttls", "tls"], certificate: Certificate, make_provider: MakeProvider
+    security: Security, certificate: Certificate, make_provider: MakeProvider
 ) -> None:
     async with AiosmtpdPeer().running(certificate, security) as peer:
         provider = make_provider(peer.port, security=security, login=LOGIN)

@@ -7,6 +7,7 @@ import pytest
 
 from tallypost_providers.smtp_failures import (
     FAILURES,
+    HandoverStopped,
     Phase,
     Reply,
     Row,
@@ -45,6 +46,8 @@ EXPECTED: list[tuple[Phase, Signal, Outcome]] = [
     ("mail", Reply(450, "4.7.1 too much mail"), Outcome.THROTTLED),
     ("mail", Reply(452, "4.3.1 storage"), Outcome.UNAVAILABLE),
     ("mail", Reply(451, ""), Outcome.UNAVAILABLE),
+    ("mail", Silence.TOO_LARGE, Outcome.REJECTED),
+    ("mail", Silence.MISSING, Outcome.REJECTED),
     ("mail", Reply(552, "5.3.4 too big"), Outcome.REJECTED),
     ("mail", Reply(523, "5.3.4 too big"), Outcome.REJECTED),
     ("mail", Reply(500, "?"), Outcome.UNAVAILABLE),
@@ -73,6 +76,7 @@ EXPECTED: list[tuple[Phase, Signal, Outcome]] = [
     ("rcpt", Reply(550, "5.1.1 no such user"), Outcome.REJECTED),
     ("rcpt", Reply(501, "5.1.3 syntax"), Outcome.REJECTED),
     ("rcpt", Reply(554, "5.7.1 relay access denied"), Outcome.REJECTED),
+    ("rcpt", Silence.MISSING, Outcome.REJECTED),
     *(("rcpt", silence, Outcome.UNAVAILABLE) for silence in SILENCE_BEFORE_BODY),
     ("data", Reply(451, "4.7.28 rate"), Outcome.THROTTLED),
     ("data", Reply(421, "closing"), Outcome.UNAVAILABLE),
@@ -130,6 +134,16 @@ def test_every_row_gives_its_reason_and_a_readable_pattern(row: Row) -> None:
     assert row.reason
     code = r"([2-5](\d\d|xx))( [245]\.\d\.(\d+|\*))?"
     assert row.pattern == "any" or row.pattern in set(Silence) or re.fullmatch(code, row.pattern)
+
+
+def test_connection_is_broken_where_nobody_knows_what_comes_next() -> None:
+    for phase in get_args(Phase):
+        for silence in Silence:
+            is_known_from_ehlo = silence in {Silence.MISSING, Silence.TOO_LARGE}
+            assert HandoverStopped(phase, silence).is_broken == (not is_known_from_ehlo)
+        for code in range(200, 600):
+            is_in_step = code >= 400 and code != 421
+            assert HandoverStopped(phase, Reply(code, "")).is_broken == (not is_in_step)
 
 
 @pytest.mark.parametrize(

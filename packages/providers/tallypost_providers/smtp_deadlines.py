@@ -1,0 +1,50 @@
+"""How long each phase of a handover may take."""
+
+from tallypost_core.clock import monotonic_s
+from tallypost_providers.smtp_failures import HandoverStopped, Phase, Silence
+
+# The longest that a peer may take for one reply before the body, whatever the deadline. RFC 5321,
+# section 4.5.3.2 allows minutes because a relay has days; here the email goes back to its queue.
+PHASE_LIMIT_S: dict[Phase, float] = {
+    "connect": 15.0,
+    "tls": 15.0,
+    "hello": 15.0,
+    "auth": 30.0,
+    "mail": 60.0,
+    "rcpt": 60.0,
+    "data": 60.0,
+}
+
+
+class Budget:
+    """The time of one handover, part of which is kept back for the final reply.
+
+    Once the body is out, running out of time is ambiguous; before it, harmless. So the phases
+    before the body share two thirds, and the body starts only if the last third is left.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        started_s = monotonic_s()
+        self._body_starts_by_s = started_s + timeout_s * 2 / 3
+        self._ends_by_s = started_s + timeout_s
+
+    def deadline_s(self, phase: Phase, limit_s: float | None = None) -> float:
+        """When what is now begun in this phase must be over, on the monotonic clock.
+
+        limit_s takes the place of the phase's own limit. The final phase has none but the end.
+        """
+        if phase == "final":
+            return self._ends_by_s
+        allowed_s = PHASE_LIMIT_S[phase] if limit_s is None else limit_s
+        return min(monotonic_s() + allowed_s, self._body_starts_by_s)
+
+    def require_time(self, phase: Phase) -> None:
+        """Raise HandoverStopped where no time is left for anything that comes before the reply
+        to the body."""
+        if monotonic_s() >= self._body_starts_by_s:
+            note = "the time for this handover was used up"
+            raise HandoverStopped(phase, Silence.TIMEOUT, note)
+
+    def left_s(self, phase: Phase, limit_s: float | None = None) -> float:
+        """Seconds until `deadline_s`; 0 where none are left."""
+        return max(0.0, self.deadline_s(phase, limit_s) - monotonic_s())

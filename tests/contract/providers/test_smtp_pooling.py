@@ -1,0 +1,129 @@
+"""The pool of SMTP connections: how many there are, who gets one, and when they end."""
+
+import asyncio
+
+import pytest
+
+from tallypost_core.clock import monotonic_s
+from tallypost_providers import smtp_pool
+from tallypost_providers.types import Outcome, SendResult
+from tallypost_simulators.smtp_faults import Faults
+from tallypost_simulators.smtp_sink import SMTPSink
+from tests.contract.providers.conftest import MakePeer, MakeProvider
+from tests.support.smtp_peers import wait_until
+from tests.support.smtp_scripts import HANG
+from tests.unit.providers.emails import make_email
+
+IN_TIME_S = 10.0
+SHORT_S = 1.0
+
+
+def outcome(result: SendResult) -> Outcome:
+    (entry,) = result.recipients
+    return entry.outcome
+
+
+async def test_no_more_connections_than_the_settings_allow(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({})
+    provider = make_provider(peer.port, connections=3)
+    results = await asyncio.gather(*(provider.send(make_email(), IN_TIME_S) for _ in range(30)))
+    assert {outcome(result) for result in results} == {Outcome.ACCEPTED}
+    assert (peer.connections, len(peer.bodies)) == (3, 30)
+
+
+async def test_places_go_to_those_who_wait_in_the_order_of_asking(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({})
+    provider = make_provider(peer.port, connections=1)
+    emails = [make_email(subject=f"Number {number:02}") for number in range(12)]
+    await asyncio.gather(*(provider.send(email, IN_TIME_S) for email in emails))
+    arrived = [body.partition(b"Subject: ")[2][:9].decode("ascii") for body in peer.bodies]
+    assert arrived == [email.subject for email in emails]
+
+
+async def test_connection_given_back_last_is_taken_first(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Slow enough that two emails need two connections.
+    async with SMTPSink(faults=Faults(latency_s=0.05)) as sink:
+        provider = make_provider(sink.port)
+        await asyncio.gather(*(provider.send(make_email(), IN_TIME_S) for _ in range(2)))
+        assert sink.open_sessions == 2
+        started_s = monotonic_s()
+        for step in range(1, 8):
+            # One of the two is used again and again; the other is idle for longer each time.
+            later_s = started_s + step * smtp_pool.MAX_IDLE_S / 4
+            monkeypatch.setattr(smtp_pool, "monotonic_s", lambda later_s=later_s: later_s)
+            result = await provider.send(make_email(), IN_TIME_S)
+            assert result.evidence["connection"] == "kept"
+        await wait_until(lambda: sink.open_sessions == 1)
+
+
+async def test_idle_connection_is_closed_while_no_mail_flows(
+    make_peer: MakePeer, make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp_pool, "MAX_IDLE_S", 0.1)
+    peer = await make_peer({})
+    provider = make_provider(peer.port)
+    await asyncio.gather(*(provider.send(make_email(), IN_TIME_S) for _ in range(2)))
+    await wait_until(lambda: peer.open_connections == 0)
+
+
+async def test_waiting_for_a_free_connection_ends_with_the_deadline(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({"mail": HANG})
+    provider = make_provider(peer.port, connections=1)
+    holder = asyncio.create_task(provider.send(make_email(), IN_TIME_S))
+    await wait_until(lambda: "mail" in peer.steps)
+    result = await provider.send(make_email(), SHORT_S)
+    assert (outcome(result), result.phase) == (Outcome.UNAVAILABLE, "connect")
+    assert result.recipients[0].detail == "no connection became free in time"
+    holder.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holder
+
+
+async def test_cancelled_handovers_give_their_places_back(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({"rcpt": [HANG, HANG]})
+    provider = make_provider(peer.port, connections=2)
+    calls = [asyncio.create_task(provider.send(make_email(), IN_TIME_S)) for _ in range(2)]
+    await wait_until(lambda: peer.steps.count("rcpt") == 2)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    results = await asyncio.gather(*(provider.send(make_email(), IN_TIME_S) for _ in range(2)))
+    assert [outcome(result) for result in results] == [Outcome.ACCEPTED] * 2
+    assert peer.connections == 4
+
+
+@pytest.mark.parametrize("age_s", [smtp_pool.MAX_IDLE_S + 1, smtp_pool.MAX_AGE_S + 1])
+async def test_connection_that_is_too_old_is_left_for_a_new_one(
+    age_s: float,
+    make_peer: MakePeer,
+    make_provider: MakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = await make_peer({})
+    provider = make_provider(peer.port)
+    await provider.send(make_email(), IN_TIME_S)
+    monkeypatch.setattr(smtp_pool, "monotonic_s", lambda: monotonic_s() + age_s)
+    result = await provider.send(make_email(), IN_TIME_S)
+    assert result.evidence["connection"] == "new"
+    assert peer.connections == 2
+    await wait_until(lambda: peer.open_connections == 1)
+
+
+async def test_closing_takes_leave_of_idle_connections(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({})
+    provider = make_provider(peer.port)
+    await asyncio.gather(*(provider.send(make_email(), IN_TIME_S) for _ in range(2)))
+    await provider.close()
+    await wait_until(lambda: peer.open_connections == 0)

@@ -1,0 +1,60 @@
+"""Places in the pool of SMTP connections are never lost."""
+
+import asyncio
+
+import pytest
+
+from tallypost_providers.smtp_connection import SMTPConnection
+from tallypost_providers.smtp_deadlines import Budget
+from tallypost_providers.smtp_failures import HandoverStopped, Silence
+from tallypost_providers.smtp_pool import SMTPPool
+
+IN_TIME_S = 10.0
+NO_TIME_S = 0.05
+
+
+async def refuse(budget: Budget) -> SMTPConnection:
+    raise HandoverStopped("connect", Silence.REFUSED)
+
+
+async def take_place(pool: SMTPPool, timeout_s: float = IN_TIME_S) -> None:
+    with await pool.lease(Budget(timeout_s)):
+        pass
+
+
+async def test_place_given_to_a_caller_that_was_cancelled_goes_to_the_next() -> None:
+    pool = SMTPPool(refuse, 1)
+    with await pool.lease(Budget(IN_TIME_S)):
+        waiting = asyncio.create_task(take_place(pool))
+        await asyncio.sleep(0)
+    # Its place was handed to it just now, and it has not run since.
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await take_place(pool)
+
+
+async def test_callers_that_gave_up_waiting_are_passed_over() -> None:
+    pool = SMTPPool(refuse, 1)
+    with await pool.lease(Budget(IN_TIME_S)):
+        late = asyncio.create_task(take_place(pool, NO_TIME_S))
+        cancelled = asyncio.create_task(take_place(pool))
+        patient = asyncio.create_task(take_place(pool))
+        with pytest.raises(HandoverStopped) as stopped:
+            await late
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+    assert (stopped.value.phase, stopped.value.signal) == ("connect", Silence.TIMEOUT)
+    await patient
+    await take_place(pool)
+
+
+async def test_place_of_a_handover_that_got_no_connection_is_free_again() -> None:
+    pool = SMTPPool(refuse, 2)
+    for _ in range(5):
+        with (
+            pytest.raises(HandoverStopped),
+            await pool.lease(Budget(IN_TIME_S)) as lease,
+        ):
+            await lease.connect(Budget(IN_TIME_S))
+    await asyncio.gather(*(take_place(pool, NO_TIME_S) for _ in range(2)))
