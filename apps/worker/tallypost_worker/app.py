@@ -18,6 +18,7 @@ from tallypost_domain.db.pools import Pool, create_pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.depths import LaneDepth, measure_depth
+from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
 from tallypost_providers.types import Provider
 from tallypost_resilience.retry import RetryPolicy
@@ -177,6 +178,7 @@ async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:
             continue
         try:
             swept = await sweep_abandoned(pool, policy)
+            released = await release_held(pool)
         except DatabaseUnavailable as error:
             log.warning("sweep.failed", error=error.code)
             continue
@@ -187,6 +189,8 @@ async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:
         metrics.record_sweep(swept.released + swept.unconfirmed)
         if swept.released or swept.unconfirmed:
             log.warning("sweep.freed", released=swept.released, unconfirmed=swept.unconfirmed)
+        if released:
+            log.info("sweep.released_held", count=released)
 
 
 async def _measure(pool: Pool) -> None:

@@ -15,11 +15,12 @@ from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.claims import claim_for_sending, list_held, release_claims
-from tallypost_domain.queue.loading import LoadedEmail, load_claimed
+from tallypost_domain.queue.loading import load_claimed
 from tallypost_domain.queue.types import Claim
 from tallypost_telemetry import metrics
 from tallypost_worker.delivery import LEAST_TIMEOUT_S, Delivery
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
+from tallypost_worker.ready_emails import ReadyEmails
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
 
@@ -63,7 +64,7 @@ class DeliveryLoop:
         self._concurrency = concurrency
         # A claim for a single free place would cost as much as one for many.
         self._least_room = concurrency // 2 + 1
-        self._ready: asyncio.Queue[LoadedEmail] = asyncio.Queue()
+        self._ready = ReadyEmails(concurrency)
         self._in_work: set[UUID] = set()
         self._deliveries: list[asyncio.Task[None]] = []
         self._returning: list[Claim] = []
@@ -89,10 +90,8 @@ class DeliveryLoop:
     async def drain(self) -> None:
         """Let nothing more leave, and wait for what is under way."""
         self._recorder.stop_marking()
-        while not self._ready.empty():
-            self._returning.append(self._ready.get_nowait().claim)
-            self._ready.task_done()
-        await self._ready.join()
+        self._returning += [email.claim for email in self._ready.remove_waiting()]
+        await self._ready.wait_until_done()
 
     async def abandon(self) -> None:
         """End what is still under way; nobody will know what came of it."""
@@ -159,12 +158,12 @@ class DeliveryLoop:
             raise
         for email in emails:
             self._in_work.add(email.claim.email_id)
-            self._ready.put_nowait(email)
+            self._ready.put(email)
         return len(claims)
 
     async def _deliver_for_ever(self) -> None:
         while True:
-            email = await self._ready.get()
+            email = await self._ready.take()
             try:
                 if not await self._delivery.deliver(email):
                     self._returning.append(email.claim)
@@ -173,6 +172,6 @@ class DeliveryLoop:
                 # sweep then says that its fate is unknown: nothing is lost, nothing is guessed.
                 log.exception("delivery.crashed", email_id=str(email.claim.email_id))
             self._in_work.discard(email.claim.email_id)
-            self._ready.task_done()
+            self._ready.done(email)
             if self._room >= self._least_room:
                 self._due.wake()

@@ -1,0 +1,82 @@
+"""Claimed emails that wait for one of the worker's deliveries, and which of them is next.
+
+Transactional mail goes first, without ever stopping bulk mail: of five emails that are taken
+while both wait, one is bulk. Bulk mail in turn never has all deliveries at once, so that a slow
+destination of it does not hold up a password reset.
+"""
+
+import asyncio
+from collections import deque
+
+from tallypost_domain.emails.types import Lane
+from tallypost_domain.queue.loading import LoadedEmail
+
+_ONE_BULK_IN = 5
+_MOST_BULK = 0.8
+
+
+class ReadyEmails:
+    """The emails that a worker has claimed and not finished."""
+
+    def __init__(self, concurrency: int) -> None:
+        """concurrency is how many deliveries take from here."""
+        self._bulk_limit = max(1, int(concurrency * _MOST_BULK))
+        self._waiting: dict[Lane, deque[LoadedEmail]] = {lane: deque() for lane in Lane}
+        self._taken: dict[Lane, int] = dict.fromkeys(Lane, 0)
+        self._in_a_row = 0
+        self._takers: deque[asyncio.Future[None]] = deque()
+        self._all_done = asyncio.Event()
+        self._all_done.set()
+
+    def put(self, email: LoadedEmail) -> None:
+        """Let an email wait for its turn."""
+        self._waiting[Lane(email.claim.lane)].append(email)
+        self._wake_taker()
+
+    async def take(self) -> LoadedEmail:
+        """The next email; `done` must follow."""
+        while (lane := self._next_lane()) is None:
+            taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._takers.append(taker)
+            await taker
+        self._taken[lane] += 1
+        self._all_done.clear()
+        return self._waiting[lane].popleft()
+
+    def done(self, email: LoadedEmail) -> None:
+        """What was taken is finished, one way or another."""
+        self._taken[Lane(email.claim.lane)] -= 1
+        if not any(self._taken.values()):
+            self._all_done.set()
+        # A bulk email may have waited for fewer of its kind.
+        if self._waiting[Lane.BULK]:
+            self._wake_taker()
+
+    def remove_waiting(self) -> list[LoadedEmail]:
+        """Take everything off that nobody has taken yet."""
+        removed = [email for waiting in self._waiting.values() for email in waiting]
+        for waiting in self._waiting.values():
+            waiting.clear()
+        return removed
+
+    async def wait_until_done(self) -> None:
+        """Return once everything that was taken is finished."""
+        await self._all_done.wait()
+
+    def _next_lane(self) -> Lane | None:
+        transactional = bool(self._waiting[Lane.TRANSACTIONAL])
+        bulk = bool(self._waiting[Lane.BULK]) and self._taken[Lane.BULK] < self._bulk_limit
+        if not (transactional and bulk):
+            self._in_a_row = 0
+            if transactional:
+                return Lane.TRANSACTIONAL
+            return Lane.BULK if bulk else None
+        self._in_a_row = (self._in_a_row + 1) % _ONE_BULK_IN
+        return Lane.TRANSACTIONAL if self._in_a_row else Lane.BULK
+
+    def _wake_taker(self) -> None:
+        while self._takers:
+            taker = self._takers.popleft()
+            if not taker.done():
+                taker.set_result(None)
+                return
