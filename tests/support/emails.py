@@ -10,7 +10,8 @@ import msgspec
 
 from tallypost_core import clock
 from tallypost_core.object_store import FolderStore
-from tallypost_domain.emails.accept import Acceptor
+from tallypost_domain.emails.accept import DEFAULT_LIMITS, Acceptor
+from tallypost_domain.emails.limits import Limits
 from tallypost_domain.emails.types import NewEmail, Sender
 from tallypost_domain.emails.validation import EmailRequest, validate
 from tests.support.database import PEPPERS, Database, SeededTenant
@@ -45,7 +46,14 @@ def sandbox_sender(tenant: SeededTenant) -> Sender:
 
 
 @asynccontextmanager
-async def acceptor(database: Database, folder: Path) -> AsyncIterator[Acceptor]:
+async def acceptor(
+    database: Database, folder: Path, *, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[Acceptor]:
     """An acceptor on the logins that the API uses; large attachments go to `folder`."""
-    async with database.pool("tp_accept") as pool, database.sessions("tp_api") as sessions:
-        yield Acceptor(pool, sessions, FolderStore(folder), PEPPERS)
+    async with (
+        database.pool("tp_accept", size=limits.connections) as pool,
+        database.sessions("tp_api") as sessions,
+    ):
+        accept = Acceptor(pool, sessions, FolderStore(folder), PEPPERS, limits=limits)
+        yield accept
+        await accept.close()

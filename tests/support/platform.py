@@ -7,23 +7,18 @@ threads while servers come and go.
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 import pytest
 
 from tallypost_cli.environment import base_environment
-from tallypost_cli.guard import Guard
 from tallypost_cli.ports import find_free_port
-from tallypost_cli.supervisor import restart_delay_s
 from tests.support.database import (
     PEPPER_SETTING,
     RING_SETTING,
@@ -33,124 +28,20 @@ from tests.support.database import (
     seed_tenant,
     with_database,
 )
+from tests.support.programs import Program as Program
+from tests.support.programs import wait_until as wait_until
 from tests.support.servers import (
     PostgresServer,
     RedisServer,
     start_test_postgres,
     start_test_redis,
 )
+from tests.support.tcp_proxy import with_port
 from tests.support.worker import worker_environment
 
-_READY_WITHIN_S = 60.0
-_STOP_WITHIN_S = 20.0
-_POLL_S = 0.05
-# As the product's supervisor: who ran this long is not failing in a row.
-_STEADY_AFTER_S = 30.0
-_LOG_TAIL_LINES = 60
-
-
-def wait_until(condition: Callable[[], object], *, within_s: float, what: str) -> None:
-    """Return once a condition holds; fails after within_s seconds, which only bounds a hang."""
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {within_s:g} s: {what}"
-        time.sleep(_POLL_S)
-
-
-class Program:
-    """One program that is started again whenever it ends, until told to stop."""
-
-    def __init__(
-        self, name: str, module: str, environment: Mapping[str, str], port: int, folder: Path
-    ) -> None:
-        """port is where it answers health checks; its log goes to `folder`."""
-        self.name = name
-        self.log_path = folder / f"{name}.log"
-        self._command = [sys.executable, "-P", "-m", module]
-        self._environment = dict(environment)
-        self._port = port
-        self._guard = Guard()
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper = threading.Thread(target=self._keep_running, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the program and keep it running; `wait_until_ready` tells when it answers."""
-        self._keeper.start()
-
-    def wait_until_ready(self) -> None:
-        """Return once its health check is positive."""
-        wait_until(self.is_ready, within_s=_READY_WITHIN_S, what=f"{self.name} is ready")
-
-    def is_ready(self) -> bool:
-        """True where its health check is positive."""
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{self._port}/health/ready", timeout=5)
-        except httpx.TransportError:
-            return False
-        return answer.status_code == 200
-
-    def kill(self) -> None:
-        """End its present process with SIGKILL and return once it is gone."""
-        with self._lock:
-            if self._process is not None:
-                self._process.kill()
-                self._process.wait()
-
-    def restart(self) -> None:
-        """End its present process in the usual way; it starts again by itself."""
-        with self._lock:
-            if self._process is not None:
-                self._process.terminate()
-                self._process.wait(_STOP_WITHIN_S)
-
-    def stop(self) -> None:
-        """End it in the usual way, for good."""
-        with self._lock:
-            self._stopping.set()
-            if self._process is not None:
-                self._process.terminate()
-        self._keeper.join(_STOP_WITHIN_S)
-        if self._keeper.is_alive():
-            self.kill()
-            self._keeper.join()
-        self._guard.dismiss()
-
-    def log_tail(self) -> str:
-        """The last lines that it wrote."""
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_TAIL_LINES:])
-
-    def _keep_running(self) -> None:
-        failures = 0
-        while True:
-            started_s = time.monotonic()
-            process = self._spawn()
-            if process is None:
-                return
-            process.wait()
-            self._guard.forget(process.pid)
-            lasted_s = time.monotonic() - started_s
-            failures = 1 if lasted_s > _STEADY_AFTER_S else failures + 1
-            self._stopping.wait(restart_delay_s(failures))
-
-    def _spawn(self) -> subprocess.Popen[bytes] | None:
-        with self._lock, self.log_path.open("ab") as log:
-            if self._stopping.is_set():
-                return None
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            # Should the test itself be killed, nobody else would end this process.
-            self._guard.watch(self._process.pid, "app")
-            return self._process
+Route = Callable[[str, str, int], int]
+"""The port by which a program (`api`, `worker-1` …) reaches a server (`postgres`, `redis`, `smtp`)
+that listens on the given one."""
 
 
 class Platform:
@@ -185,6 +76,11 @@ class Platform:
         for program in self.programs:
             program.wait_until_ready()
 
+    def stop(self) -> None:
+        """End every program, all at the same time."""
+        with ThreadPoolExecutor(len(self.programs)) as threads:
+            list(threads.map(Program.stop, self.programs))
+
     def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """Rows of all tenants, read past row-level security: for judging, never for acting."""
         return asyncio.run(self._fetch(query, *arguments))
@@ -195,7 +91,12 @@ class Platform:
 
     def add_tenant(self, domain: str) -> SeededTenant:
         """One more tenant, which sends from `domain`."""
-        return asyncio.run(_add_tenant(self.database, "Another sample tenant", domain))
+        (tenant,) = self.add_tenants([domain])
+        return tenant
+
+    def add_tenants(self, domains: Sequence[str]) -> list[SeededTenant]:
+        """One more tenant for each domain."""
+        return asyncio.run(_add_tenants(self.database, domains))
 
     def logs(self) -> str:
         """The ends of all logs, to be shown where a test fails."""
@@ -218,40 +119,53 @@ def running_platform(
 
     worker_settings are further variables of the workers' environment.
     """
+    with start_test_postgres(is_durable=True) as postgres, start_test_redis() as redis:
+        database = Database(postgres.url, "tallypost")
+        asyncio.run(prepare_database(database.owner_url))
+        with platform_on(
+            postgres,
+            redis,
+            database,
+            smtp_port=smtp_port,
+            workers=workers,
+            settings=worker_settings,
+        ) as platform:
+            yield platform
+
+
+@contextmanager
+def platform_on(
+    postgres: PostgresServer,
+    redis: RedisServer,
+    database: Database,
+    *,
+    smtp_port: int,
+    workers: int,
+    settings: Mapping[str, str],
+    route: Route = lambda program, server, port: port,
+) -> Iterator[Platform]:
+    """As `running_platform`, on servers that run and a migrated database without tenants.
+
+    settings are further variables of the workers' environment.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallypost-test-")))
-        postgres = stack.enter_context(start_test_postgres(is_durable=True))
-        redis = stack.enter_context(start_test_redis())
-        database = Database(postgres.url, "tallypost")
-        tenants = asyncio.run(_prepare(database))
-        objects = folder / "objects"
+        programs = _Programs(postgres, redis, database, folder, smtp_port, route)
+        tenants = asyncio.run(_add_tenants(database, ["example.com", "example.org"]))
         api_port = find_free_port()
-        api = Program("api", "tallypost_api", _api(database, objects, api_port), api_port, folder)
-        programs = [api]
-        for number in range(1, workers + 1):
-            port = find_free_port()
-            environment = base_environment(os.environ) | worker_environment(
-                database,
-                redis_url=redis.url,
-                objects=objects,
-                smtp_port=smtp_port,
-                TALLYPOST_WORKER_PORT=str(port),
-                **worker_settings,
-            )
-            name = f"worker-{number}"
-            programs.append(Program(name, "tallypost_worker", environment, port, folder))
-        for program in programs:
-            program.start()
-            stack.callback(program.stop)
+        api = programs.api(api_port)
         platform = Platform(
             postgres=postgres,
             redis=redis,
             database=database,
-            tenants=tenants,
+            tenants=(tenants[0], tenants[1]),
             api=api,
             api_url=f"http://127.0.0.1:{api_port}",
-            workers=programs[1:],
+            workers=[programs.worker(number + 1, settings) for number in range(workers)],
         )
+        stack.callback(platform.stop)
+        for program in platform.programs:
+            program.start()
         platform.wait_until_ready()
         yield platform
 
@@ -268,25 +182,64 @@ def pytest_runtest_makereport(
     return report
 
 
-async def _prepare(database: Database) -> tuple[SeededTenant, SeededTenant]:
-    await prepare_database(database.owner_url)
-    return (
-        await _add_tenant(database, "First sample tenant", "example.com"),
-        await _add_tenant(database, "Second sample tenant", "example.org"),
-    )
+class _Programs:
+    """Gives each program the environment that it would have in production."""
+
+    def __init__(
+        self,
+        postgres: PostgresServer,
+        redis: RedisServer,
+        database: Database,
+        folder: Path,
+        smtp_port: int,
+        route: Route,
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._objects = folder / "objects"
+        self._urls = {"postgres": postgres.url, "redis": redis.url}
+        self._smtp_port = smtp_port
+        self._route = route
+
+    def api(self, port: int) -> Program:
+        postgres_port = self._port("api", "postgres")
+        environment = base_environment(os.environ) | {
+            "TALLYPOST_DATABASE_API_URL": with_port(self._database.url("tp_api"), postgres_port),
+            "TALLYPOST_DATABASE_ACCEPT_URL": with_port(
+                self._database.url("tp_accept"), postgres_port
+            ),
+            "TALLYPOST_REDIS_URL": self._redis_url("api"),
+            "TALLYPOST_SECRETS_KEY_RING": RING_SETTING,
+            "TALLYPOST_SECRETS_PEPPERS": PEPPER_SETTING,
+            "TALLYPOST_OBJECTS_URL": f"file://{self._objects}",
+            "TALLYPOST_API_PORT": str(port),
+        }
+        return Program("api", "tallypost_api", environment, port, self._folder)
+
+    def worker(self, number: int, settings: Mapping[str, str]) -> Program:
+        name, port = f"worker-{number}", find_free_port()
+        postgres_port = self._port(name, "postgres")
+        environment = base_environment(os.environ) | worker_environment(
+            self._database,
+            redis_url=self._redis_url(name),
+            objects=self._objects,
+            smtp_port=self._route(name, "smtp", self._smtp_port),
+            TALLYPOST_WORKER_PORT=str(port),
+            **settings,
+        )
+        for variable in ("TALLYPOST_DATABASE_DELIVER_URL", "TALLYPOST_DATABASE_WORKER_URL"):
+            environment[variable] = with_port(environment[variable], postgres_port)
+        return Program(name, "tallypost_worker", environment, port, self._folder)
+
+    def _port(self, program: str, server: str) -> int:
+        return self._route(program, server, urlsplit(self._urls[server]).port or 0)
+
+    def _redis_url(self, program: str) -> str:
+        return with_port(self._urls["redis"], self._port(program, "redis"))
 
 
-async def _add_tenant(database: Database, name: str, domain: str) -> SeededTenant:
+async def _add_tenants(database: Database, domains: Sequence[str]) -> list[SeededTenant]:
     async with database.sessions("tp_cli") as makers:
-        return await seed_tenant(makers, name, domain)
-
-
-def _api(database: Database, objects: Path, port: int) -> dict[str, str]:
-    return base_environment(os.environ) | {
-        "TALLYPOST_DATABASE_API_URL": database.url("tp_api"),
-        "TALLYPOST_DATABASE_ACCEPT_URL": database.url("tp_accept"),
-        "TALLYPOST_SECRETS_KEY_RING": RING_SETTING,
-        "TALLYPOST_SECRETS_PEPPERS": PEPPER_SETTING,
-        "TALLYPOST_OBJECTS_URL": f"file://{objects}",
-        "TALLYPOST_API_PORT": str(port),
-    }
+        return [
+            await seed_tenant(makers, f"Sample tenant of {domain}", domain) for domain in domains
+        ]

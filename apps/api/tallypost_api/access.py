@@ -13,15 +13,17 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from tallypost_api.caller import Caller
 from tallypost_api.errors import MissingAPIKey, RateLimitExceeded, RestrictedAPIKey
 from tallypost_api.permissions import GRANTS, OPT_KEY, Permission
 from tallypost_api.request_context import RequestContext, request_context
+from tallypost_api.request_headers import find_header
 from tallypost_api.services import Services
 from tallypost_core.crypto import parse_api_key
 from tallypost_core.ttl_cache import TTLCache
 from tallypost_domain.api_keys.errors import InvalidAPIKey, TenantSuspended
 from tallypost_domain.api_keys.types import Principal
-from tallypost_resilience.limiter import Limiter, LocalLimiter
+from tallypost_resilience.limiter import LocalLimiter
 
 MIN_BURST: Final = 10
 """What an idle key may send at once, however low its rate."""
@@ -40,10 +42,10 @@ class Access(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, services: Services, limiter: Limiter, rate_limit_per_s: float) -> None:
+    def __init__(self, services: Services, rate_limit_per_s: float) -> None:
         """rate_limit_per_s is for keys that have no limit of their own."""
         self._services = services
-        self._limiter = limiter
+        self._limiter = services.limiter
         self._rate_limit_per_s = rate_limit_per_s
         self._strangers = LocalLimiter()
         # Hashes of keys that were good lately. Those never wait because of others that are not,
@@ -58,19 +60,27 @@ class Access(ASGIMiddleware):
             # Litestar would answer with an empty 204. Browsers have no business with API keys,
             # so there is no CORS either.
             raise MethodNotAllowedException(headers={"allow": _allowed_methods(scope)})
-        permission = scope["route_handler"].opt[OPT_KEY]
-        if permission is not Permission.PUBLIC:
-            context = request_context(scope)
-            principal = await self._authenticate(scope)
-            structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
-            await self._take(context, principal)
-            if permission not in GRANTS[principal.permission]:
-                raise RestrictedAPIKey
-            context.principal = principal
+        await self.admit(scope, scope["route_handler"].opt[OPT_KEY])
         await next_app(scope, receive, send)
 
-    async def _authenticate(self, scope: Scope) -> Principal:
+    async def admit(self, scope: Scope, permission: Permission) -> None:
+        """Note who calls, where a route with this permission may be called by them now.
+
+        Raises MissingAPIKey, InvalidAPIKey, TenantSuspended, RateLimitExceeded, RestrictedAPIKey,
+        DatabaseUnavailable.
+        """
+        if permission is Permission.PUBLIC:
+            return
+        context = request_context(scope)
         key = _key_text(scope)
+        principal = self._services.keys.find_known(key) or await self._authenticate(scope, key)
+        structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
+        await self._take(context, principal)
+        if permission not in GRANTS[principal.permission]:
+            raise RestrictedAPIKey
+        context.caller = Caller(principal, self._services)
+
+    async def _authenticate(self, scope: Scope, key: str) -> Principal:
         mark = hashlib.sha256(key.encode()).digest()
         # A malformed key costs no look-up, so it need not be rationed.
         if self._remembered.find(mark) is None and parse_api_key(key) is not None:
@@ -110,8 +120,8 @@ class Access(ASGIMiddleware):
 
 
 def _key_text(scope: Scope) -> str:
-    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    scheme, _, key = header.decode("latin-1").strip().partition(" ")
+    header = find_header(scope, b"authorization") or ""
+    scheme, _, key = header.strip().partition(" ")
     if scheme.lower() != _SCHEME or not key.strip():
         raise MissingAPIKey
     return key.strip()

@@ -1,6 +1,6 @@
 """Puts the public API together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from litestar import Litestar, MediaType, Request, Response, asgi, get
@@ -11,14 +11,15 @@ from msgspec import Struct
 
 from tallypost_api.access import Access
 from tallypost_api.caller import Caller
+from tallypost_api.direct import DirectRoutes
 from tallypost_api.edge import Edge
+from tallypost_api.json_response import JSONResponse
 from tallypost_api.permissions import OPT_KEY, Permission, require_declared
 from tallypost_api.rendering import render_error
-from tallypost_api.request_context import request_context
+from tallypost_api.request_context import get_caller
 from tallypost_api.rest.emails import EmailController
 from tallypost_api.services import Services
 from tallypost_core.settings.apps import APISettings
-from tallypost_resilience.limiter import LocalLimiter
 from tallypost_telemetry import asgi as asgi_types
 from tallypost_telemetry.ops import OpsApp
 
@@ -37,10 +38,11 @@ class Index(Struct, frozen=True):
 class API:
     """The API as an ASGI app, with the parts that its process needs by name."""
 
-    def __init__(self, routes: Litestar, ops: OpsApp) -> None:
+    def __init__(self, routes: Litestar, access: Access, ops: OpsApp) -> None:
         self.routes = routes
         self.ops = ops
-        self._edge = Edge(routes)  # type: ignore[arg-type]  # Litestar types scopes more narrowly.
+        # Litestar types scopes more narrowly.
+        self._edge = Edge(DirectRoutes(routes, access))  # type: ignore[arg-type]
 
     async def __call__(
         self, scope: asgi_types.Scope, receive: asgi_types.Receive, send: asgi_types.Send
@@ -57,12 +59,13 @@ def create_app(settings: APISettings) -> API:
     """
     services = Services(settings)
     ops = OpsApp(services.readiness_checks())
-    routes = build_routes([EmailController, index, openapi, _mount(ops)], services, settings)
-    return API(routes, ops)
+    access = Access(services, settings.accept.rate_limit_per_s)
+    routes = build_routes([EmailController, index, openapi, _mount(ops)], services, access)
+    return API(routes, access, ops)
 
 
 def build_routes(
-    handlers: Sequence[ControllerRouterHandler], services: Services, settings: APISettings
+    handlers: Sequence[ControllerRouterHandler], services: Services, access: Access
 ) -> Litestar:
     """The handlers behind authentication, limits and our errors.
 
@@ -70,9 +73,10 @@ def build_routes(
     """
     routes = Litestar(
         handlers,
-        middleware=[Access(services, LocalLimiter(), settings.accept.rate_limit_per_s)],
-        dependencies={"caller": Provide(_caller_provider(services), sync_to_thread=False)},
+        middleware=[access],
+        dependencies={"caller": Provide(_provide_caller, sync_to_thread=False)},
         exception_handlers={Exception: render_error},
+        response_class=JSONResponse,
         lifespan=[services.lifespan],
         # The bound, and the error, are ours: `bodies`.
         request_max_body_size=None,
@@ -99,14 +103,8 @@ def openapi() -> Response[bytes]:
     return Response(render(), media_type=MediaType.JSON)
 
 
-def _caller_provider(services: Services) -> Callable[[Request[Any, Any, Any]], Caller]:
-    def provide_caller(request: Request[Any, Any, Any]) -> Caller:
-        principal = request_context(request.scope).principal
-        if principal is None:
-            raise RuntimeError("a public route asks for its caller")
-        return Caller(principal, services)
-
-    return provide_caller
+def _provide_caller(request: Request[Any, Any, Any]) -> Caller:
+    return get_caller(request.scope)
 
 
 def _mount(ops: OpsApp) -> ASGIRouteHandler:

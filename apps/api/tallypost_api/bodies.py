@@ -19,6 +19,7 @@ from tallypost_api.errors import (
     WrongType,
 )
 from tallypost_api.request_context import RequestContext, request_context
+from tallypost_api.request_headers import find_header
 from tallypost_core.errors import AppError
 from tallypost_domain.emails.errors import InvalidField
 from tallypost_domain.emails.validation import MAX_BATCH, EmailRequest
@@ -67,10 +68,11 @@ async def read_body(request: Request[Any, Any, Any], *, timeout_s: float = BODY_
     Raises RequestTooLarge before more than that is buffered, RequestTimeout, and
     UnsupportedEncoding for a compressed body: a small one could grow without bound.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    encoding = find_header(request.scope, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedEncoding
     # The server refuses a length that is not a number.
-    if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
+    if int(find_header(request.scope, b"content-length") or 0) > MAX_BODY_BYTES:
         raise RequestTooLarge
     context = request_context(request.scope)
     try:
@@ -153,8 +155,9 @@ def require_simple(text: bytes, *, max_depth: int = MAX_JSON_DEPTH) -> None:
     Works by whole-text operations, and bounds the number of what the slower ones see: a loop
     over the characters of 40 MB would stop the event loop for seconds.
     """
-    openings = text.count(b"[") + text.count(b"{")
-    if openings <= max_depth and text.count(b'"') <= 2 * MAX_JSON_NODES:
+    # A text has no more quotes than characters, so most need not be counted.
+    has_few_strings = len(text) <= 2 * MAX_JSON_NODES or text.count(b'"') <= 2 * MAX_JSON_NODES
+    if has_few_strings and _has_at_most(max_depth, text, b"[{"):
         return
     # Strings go, for they may hold brackets; before them their escapes, for they may hold quotes.
     unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -170,6 +173,19 @@ def require_simple(text: bytes, *, max_depth: int = MAX_JSON_DEPTH) -> None:
     # Unpaired ones are left of what is not well-formed; the decoder says what is wrong with it.
     if b"[]" in brackets or brackets.count(b"[") > max_depth:
         raise JSONTooDeep
+
+
+def _has_at_most(most: int, text: bytes, characters: bytes) -> bool:
+    """True where there are at most so many of these characters; stops looking beyond that."""
+    count = 0
+    for character in characters:
+        position = text.find(character)
+        while position >= 0:
+            count += 1
+            if count > most:
+                return False
+            position = text.find(character, position + 1)
+    return True
 
 
 def _wrong_type(error: msgspec.ValidationError) -> WrongType:

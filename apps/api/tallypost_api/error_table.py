@@ -14,6 +14,7 @@ from tallypost_core.object_store import ObjectStoreUnavailable
 from tallypost_domain.api_keys import errors as api_keys
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.emails import errors as emails
+from tallypost_domain.usage import errors as usage
 
 
 class ErrorRow(Struct, frozen=True):
@@ -71,12 +72,19 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         api.RateLimitExceeded, 429, "rate_limit_exceeded", "wait as `retry-after` says, then repeat"
     ),
     ErrorRow(
+        usage.QuotaExceeded,
+        429,
+        "monthly_quota_exceeded",
+        "wait for the next month, or ask the operator for a larger quota",
+    ),
+    ErrorRow(
         api.InternalError,
         500,
         "internal_server_error",
         "repeat with the same idempotency key; report the request id",
     ),
     ErrorRow(api.ServiceUnavailable, 503, "application_error", _REPEAT),
+    ErrorRow(emails.AcceptOverloaded, 503, "application_error", _REPEAT),
     ErrorRow(DatabaseUnavailable, 503, "application_error", _REPEAT),
     ErrorRow(ObjectStoreUnavailable, 503, "application_error", _REPEAT),
 )

@@ -19,6 +19,7 @@ from tallypost_api.bodies import BODY_KEY
 from tallypost_api.caller import Caller
 from tallypost_api.permissions import OPT_KEY
 from tallypost_api.rendering import ErrorAnswer
+from tallypost_api.request_headers import HEADERS_KEY, RequestHeader
 from tallypost_api.rest.emails import EmailController
 from tallypost_domain.emails.validation import EmailRequest
 
@@ -64,7 +65,7 @@ def describe() -> JSON:
 
 
 def _complete(app: Litestar, document: JSON) -> None:
-    """Add what Litestar cannot see: bodies that handlers decode, and our one form of errors."""
+    """Add what Litestar cannot see: headers and bodies that handlers read, our form of errors."""
     operations = [
         (handler, document["paths"][route.path_format][method.lower()])
         for route in app.routes
@@ -86,6 +87,8 @@ def _complete(app: Litestar, document: JSON) -> None:
     by_body = dict(zip(map(repr, bodies), body_schemas, strict=True))
     for handler, operation in operations:
         operation["x-permission"] = str(handler.opt[OPT_KEY])
+        if HEADERS_KEY in handler.opt:
+            operation["parameters"] = [_header(header) for header in handler.opt[HEADERS_KEY]]
         if BODY_KEY in handler.opt:
             operation["requestBody"] = {
                 "required": True,
@@ -104,6 +107,19 @@ def _describe_type(type_: type) -> JSON:
         raise NotImplementedError(f"no description of {type_}")
     # The fields that are taken only to be refused.
     return {"description": "Not supported yet."}
+
+
+def _header(header: RequestHeader) -> JSON:
+    schema: JSON = {"type": "string"}
+    if header.default is not None:
+        schema["default"] = header.default
+    return {
+        "name": header.name,
+        "in": "header",
+        "description": header.description,
+        "required": False,
+        "schema": schema,
+    }
 
 
 def _json(schema: JSON) -> JSON:

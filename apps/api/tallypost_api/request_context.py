@@ -2,8 +2,8 @@
 
 from typing import Final, cast
 
+from tallypost_api.caller import Caller
 from tallypost_api.errors import ServiceUnavailable
-from tallypost_domain.api_keys.types import Principal
 from tallypost_telemetry.asgi import Scope
 
 _KEY: Final = "tallypost_request"
@@ -32,13 +32,13 @@ class BodyBudget:
 class RequestContext:
     """One request: its id, its answer's extra headers, who asks, and how much memory it holds."""
 
-    __slots__ = ("_budget", "_reserved_bytes", "headers", "id", "principal")
+    __slots__ = ("_budget", "_reserved_bytes", "caller", "headers", "id")
 
     def __init__(self, id_: str, budget: BodyBudget) -> None:
         self.id = id_
         self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", id_.encode())]
         """Headers that the answer gets, whoever writes it."""
-        self.principal: Principal | None = None
+        self.caller: Caller | None = None
         """Who asks; None until the key is known, and on public routes."""
         self._budget = budget
         self._reserved_bytes = 0
@@ -66,3 +66,11 @@ def request_context(scope: object) -> RequestContext:
     """The context of the request with this ASGI scope."""
     # Litestar's scope is a TypedDict, which has no room for keys of ours.
     return cast(RequestContext, cast(Scope, scope)[_KEY])
+
+
+def get_caller(scope: object) -> Caller:
+    """Who asks; for routes that are not public."""
+    caller = request_context(scope).caller
+    if caller is None:
+        raise RuntimeError("a public route asks for its caller")
+    return caller

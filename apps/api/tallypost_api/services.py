@@ -21,17 +21,24 @@ from tallypost_core.crypto import KeyRing
 from tallypost_core.object_store import open_store
 from tallypost_core.settings.apps import APISettings
 from tallypost_domain.api_keys.service import KeyDirectory
+from tallypost_domain.db.notifications import ChangeFeed
 from tallypost_domain.db.pools import create_pool
 from tallypost_domain.db.sessions import create_engine, create_session_maker, tenant_session
-from tallypost_domain.emails.accept import Acceptor
+from tallypost_domain.emails.accept import DEFAULT_LIMITS, Acceptor
+from tallypost_resilience import redis_client
+from tallypost_resilience.cluster_limiter import ClusterLimiter
+from tallypost_resilience.egress import Egress
+from tallypost_resilience.egress_rules import EgressRules
+from tallypost_resilience.limiter import Limiter, LocalLimiter
 from tallypost_telemetry.checks.postgres import check_postgres
 from tallypost_telemetry.ops import Check
 
 APP_NAME: Final = "tallypost-api"
 
-_ACCEPT_POOL_SIZE = 8
 _FIRST_CONNECT_LIMIT_S = 5.0
 _RECONNECT_AFTER_S = 1.0
+# Of what was taken on from clients that have gone; those who still wait were answered before.
+_FINISH_LIMIT_S = 3.0
 
 log = structlog.get_logger()
 
@@ -46,9 +53,19 @@ class Services:
         self._objects = open_store(settings.objects)
         self._engine = create_engine(settings.database.api_url.reveal(), app=APP_NAME)
         self._sessions = create_session_maker(self._engine)
+        url = settings.notifications.url or settings.database.api_url
+        self._feed = ChangeFeed(url.reveal(), app=APP_NAME)
         self._acceptor: Acceptor | None = None
         self._has_tried = asyncio.Event()
-        self.keys = KeyDirectory(self._sessions, self._peppers)
+        redis_url = settings.redis.url
+        self._redis = redis_client.connect(redis_url) if redis_url is not None else None
+        self.keys = KeyDirectory(self._sessions, self._peppers, self._feed)
+        self.limiter: Limiter = (
+            ClusterLimiter(self._redis, processes=settings.accept.processes)
+            if self._redis is not None
+            else LocalLimiter()
+        )
+        """Counts the requests of each key, for all processes together where Redis is known."""
 
     @property
     def acceptor(self) -> Acceptor:
@@ -71,27 +88,45 @@ class Services:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Litestar) -> AsyncIterator[None]:
-        """Connect, and close everything at the end."""
-        connecting = asyncio.create_task(self._connect())
+        """Connect, and close everything at the end, once what was taken on is stored."""
+        # The limits of an email bound an answer, not those of the rules.
+        egress = Egress("attachments", EgressRules())
+        connecting = asyncio.create_task(self._connect(egress))
+        listening = asyncio.create_task(self._feed.run())
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FIRST_CONNECT_LIMIT_S):
                     await self._has_tried.wait()
             yield
         finally:
-            connecting.cancel()
+            if self._acceptor is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FINISH_LIMIT_S):
+                        await self._acceptor.close()
+            for task in (connecting, listening):
+                task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 pool = await connecting
                 await pool.close()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            await egress.aclose()
+            await self._close_limiter()
             await self._engine.dispose()
             await self._objects.close()
 
-    async def _connect(self) -> "asyncpg.Pool[asyncpg.Record]":
+    async def _close_limiter(self) -> None:
+        if isinstance(self.limiter, ClusterLimiter):
+            await self.limiter.aclose()
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    async def _connect(self, egress: Egress) -> "asyncpg.Pool[asyncpg.Record]":
         while True:
             try:
                 pool = await create_pool(
                     self._settings.database.accept_url.reveal(),
-                    size=_ACCEPT_POOL_SIZE,
+                    size=DEFAULT_LIMITS.connections,
                     app=APP_NAME,
                 )
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -99,7 +134,14 @@ class Services:
                 self._has_tried.set()
                 await asyncio.sleep(_RECONNECT_AFTER_S)
             else:
-                self._acceptor = Acceptor(pool, self._sessions, self._objects, self._peppers)
+                self._acceptor = Acceptor(
+                    pool,
+                    self._sessions,
+                    self._objects,
+                    self._peppers,
+                    feed=self._feed,
+                    egress=egress,
+                )
                 self._has_tried.set()
                 return pool
 

@@ -46,9 +46,10 @@ WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"headers": {"Bcc": "x@example.net"}}, 422, "validation_error", "headers.Bcc"),
     ({"attachments": [{"filename": "a"}]}, 422, "invalid_attachment", "attachments[0].content"),
     (
-        {"attachments": [{"path": "https://example.com/a"}]},
+        # Our own addresses are nobody's to fetch from.
+        {"attachments": [{"path": "http://127.0.0.1/a"}]},
         422,
-        "validation_error",
+        "invalid_attachment",
         "attachments[0].path",
     ),
     ({"template": {"id": "a"}}, 422, "validation_error", "template"),

@@ -22,6 +22,7 @@ LOOKUPS = {"find_api_key", "find_person_by_email", "find_session", "find_email_o
 SYSTEM_FUNCTIONS = {
     "list_due_tenants",
     "list_abandoned_rows",
+    "list_releasable_rows",
     "measure_queue",
     "delete_expired_idempotency_keys",
     "delete_old_inbox_messages",

@@ -12,9 +12,12 @@ TABLES: dict[str, dict[str, str]] = {
         "emails": "INSERT",
         "events": "INSERT",
         "idempotency_keys": "INSERT, SELECT",
+        "quota_counters": "INSERT, SELECT, UPDATE (granted)",
+        "quota_leases": "DELETE, INSERT, SELECT, UPDATE (spent, units, used_at)",
         "recipients": "INSERT",
         "send_queue": "INSERT",
         "suppressions": "SELECT",
+        "tenants": "SELECT (id, monthly_quota)",
     },
     "tp_api": {
         "domains": "SELECT",
@@ -75,6 +78,8 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "SELECT (id, rate_limit_per_s, status)",
     },
     "tp_system": {
+        "domains": "SELECT (id, status, tenant_id)",
+        "emails": "SELECT (domain_id, id, tenant_id)",
         "idempotency_keys": "DELETE, SELECT, UPDATE",
         "inbox_messages": "DELETE, SELECT, UPDATE",
         "send_queue": "SELECT",
@@ -84,10 +89,16 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 FUNCTIONS: dict[str, set[str]] = {
+    "tp_accept": {"accept_emails"},
     "tp_api": {"find_api_key"},
     "tp_cli": {"find_person_by_email"},
     "tp_console": {"find_person_by_email", "find_session", "list_tenants_for_operator"},
-    "tp_deliver": {"list_abandoned_rows", "list_due_tenants", "measure_queue"},
+    "tp_deliver": {
+        "list_abandoned_rows",
+        "list_due_tenants",
+        "list_releasable_rows",
+        "measure_queue",
+    },
     "tp_inbox": {"find_email_owner"},
     "tp_worker": {
         "create_partitions",

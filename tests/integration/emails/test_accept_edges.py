@@ -7,13 +7,13 @@ import pytest
 
 from tallypost_core.errors import AppError
 from tallypost_domain.db.pools import name_tenants, transaction
-from tallypost_domain.emails import accept as accept_module
 from tallypost_domain.emails.errors import ConcurrentIdempotentRequest, InvalidField
+from tallypost_domain.emails.limits import Limits
 from tallypost_domain.emails.types import BatchError, Idempotency, NewEmail
 from tallypost_domain.suppressions.service import suppress
 from tests.integration.queue.harness import Harness, open_harness
 from tests.support.database import PEPPERS, Database, SeededTenant
-from tests.support.emails import live_sender, new_email
+from tests.support.emails import acceptor, live_sender, new_email
 
 LARGE = [{"filename": "a.bin", "content": [7] * 300_000}]
 _CLAIM = "INSERT INTO idempotency_keys VALUES ($1, 'live', $2, $3, $4, '{}')"
@@ -89,18 +89,19 @@ async def test_mailbox_in_several_fields_is_one_recipient(
 
 
 async def test_twin_that_waits_too_long_is_told_to_repeat_and_leaves_nothing(
-    database: Database, tenant: SeededTenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tenant: SeededTenant, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(accept_module, "_CONCURRENT_WAIT", "100ms")
+    hasty = Limits(brief_wait_ms=10, patient_wait_ms=100)
     async with (
         open_harness(database, tmp_path) as queue,
+        acceptor(database, tmp_path, limits=hasty) as accept,
         database.pool("tp_accept") as pool,
         transaction(pool, [tenant.id]) as connection,
     ):
         # As the first request does, between its first statement and its commit.
         await connection.execute(_CLAIM, tenant.id, KEY.route, KEY.key, KEY.fingerprint)
         with pytest.raises(ConcurrentIdempotentRequest) as caught:
-            await queue.acceptor.accept(live_sender(tenant), new_email(attachments=LARGE), KEY)
+            await accept.accept(live_sender(tenant), new_email(attachments=LARGE), KEY)
         assert caught.value.retry_after_s
         assert _files(tmp_path) == []
         assert await queue.fetch(tenant, "SELECT 1 FROM emails") == []

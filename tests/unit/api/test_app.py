@@ -6,6 +6,7 @@ import pytest
 from litestar import Litestar, get
 
 from tallypost_api import app, openapi
+from tallypost_api.access import Access
 from tallypost_api.permissions import (
     GRANTS,
     OPT_KEY,
@@ -50,8 +51,9 @@ def test_a_route_that_does_not_say_what_it_demands_stops_the_start(tmp_path: Pat
     def forgotten() -> str:
         return "open to all"
 
+    services = Services(settings(tmp_path))
     with pytest.raises(UndeclaredPermission, match="forgotten"):
-        app.build_routes([forgotten], Services(settings(tmp_path)), settings(tmp_path))
+        app.build_routes([forgotten], services, Access(services, 10.0))
 
 
 def test_a_permission_that_is_only_a_word_is_not_declared() -> None:

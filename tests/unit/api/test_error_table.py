@@ -14,6 +14,7 @@ from tallypost_core.errors import AppError, ErrorKind
 from tallypost_domain.api_keys.errors import InvalidAPIKey
 from tallypost_domain.db import errors as db_errors
 from tallypost_domain.emails import errors as email_errors
+from tallypost_domain.usage import errors as usage_errors
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,7 +55,7 @@ def errors_of(module: ModuleType) -> list[type[AppError]]:
     ]
 
 
-@pytest.mark.parametrize("module", [api_errors, email_errors, db_errors])
+@pytest.mark.parametrize("module", [api_errors, email_errors, db_errors, usage_errors])
 def test_every_error_of_a_send_has_a_row(module: ModuleType) -> None:
     known = {row.error for row in ROWS}
     assert [error for error in errors_of(module) if error not in known] == []

@@ -12,16 +12,18 @@ from tallypost_core.errors import AppError
 from tallypost_domain.emails.attachments import (
     MAX_ATTACHMENTS,
     AttachmentRequest,
+    content_type_of_answer,
     decode_attachments,
 )
-from tallypost_domain.emails.errors import FieldNotSupported, InvalidAttachment, InvalidField
-from tallypost_domain.emails.types import NewAttachment
+from tallypost_domain.emails.errors import InvalidAttachment, InvalidField
+from tallypost_domain.emails.types import NewAttachment, RemoteBody
 from tallypost_providers.mime import build_message
 from tallypost_providers.types import Attachment
 from tests.unit.providers.emails import make_email
 
 BODY = bytes(range(256))
 ENCODED = base64.b64encode(BODY).decode()
+URL = "https://files.example.com/2026/report.pdf?token=x"
 IN_LINES = base64.encodebytes(BODY).decode()
 
 
@@ -78,13 +80,104 @@ def test_other_content_is_refused_by_name(content: Any) -> None:
     assert "`attachments[1].content`" in caught.value.message
 
 
-def test_missing_content_and_a_path_are_refused_by_name() -> None:
-    with pytest.raises(InvalidAttachment) as missing:
-        decode(content=None)
-    assert missing.value.field == "attachments[0].content"
-    with pytest.raises(FieldNotSupported) as path:
-        decode(path="https://files.example.com/a.pdf")
-    assert path.value.field == "attachments[0].path"
+@pytest.mark.parametrize(
+    ("content", "path", "field"),
+    [
+        (None, None, "attachments[0].content"),
+        (None, "", "attachments[0].content"),
+        ("QUFB", URL, "attachments[0].path"),
+        ("", URL, "attachments[0].path"),
+    ],
+)
+def test_attachment_has_either_content_or_a_path(
+    content: str | None, path: str | None, field: str
+) -> None:
+    with pytest.raises(InvalidAttachment) as caught:
+        decode(content=content, path=path)
+    assert caught.value.field == field
+    assert "`attachments[0]`" in caught.value.message
+
+
+def test_attachment_with_a_path_is_still_to_be_fetched() -> None:
+    attachment = decode(content=None, path=URL, filename=None)
+    assert attachment.remote == RemoteBody(URL, is_type_open=True)
+    assert (attachment.filename, attachment.body) == ("report.pdf", b"")
+
+
+def test_attachment_with_content_is_not_fetched() -> None:
+    assert decode(content="QUFB").remote is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "files.example.com/a.pdf",
+        "/files/a.pdf",
+        "file:///etc/passwd",
+        "ftp://files.example.com/a.pdf",
+        "data:text/plain,hello",
+        "http://",
+        "https:///a.pdf",
+        "https://user:secret@files.example.com/a.pdf",
+        "https://files.example.com\\@127.0.0.1/a.pdf",
+        "https://files.example.com/a b.pdf",
+        "https://files.example.com/a\r\nX: y",
+        "https://files.example.com/\x00",
+        "https://files.example.com/\ud800",
+        "https://files.example.com/" + "a" * 2048,
+    ],
+)
+def test_path_that_is_no_url_is_refused_by_name(path: str) -> None:
+    good = AttachmentRequest(filename="a", content="QUFB")
+    with pytest.raises(InvalidAttachment) as caught:
+        decode_attachments([good, AttachmentRequest(path=path)])
+    assert caught.value.field == "attachments[1].path"
+    assert "`attachments[1].path`" in caught.value.message
+    assert path not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "filename"),
+    [
+        ("https://files.example.com/a/b/report.pdf", "report.pdf"),
+        ("https://files.example.com/report.pdf?v=/2.txt#/3.txt", "report.pdf"),
+        ("https://files.example.com/%C3%BCber%20uns.pdf", "über uns.pdf"),
+        ("https://files.example.com/a%2Fb.pdf", "b.pdf"),
+        ("https://files.example.com/a%5Cb.pdf", "b.pdf"),
+        ("https://files.example.com", "attachment"),
+        ("https://files.example.com/", "attachment"),
+        ("https://files.example.com?a.pdf", "attachment"),
+        ("https://files.example.com/a/..", "attachment"),
+        ("https://files.example.com/a%0D%0AX:%20y", "attachment"),
+        ("https://files.example.com/" + "n" * 256, "attachment"),
+        ("https://[/a.pdf", "a.pdf"),
+    ],
+)
+def test_name_is_the_last_segment_of_the_path_where_none_is_given(path: str, filename: str) -> None:
+    assert decode(content=None, path=path, filename=None).filename == filename
+    assert decode(content=None, path=path, filename="given.bin").filename == "given.bin"
+
+
+@pytest.mark.parametrize(
+    ("told", "filename", "expected"),
+    [
+        ("image/PNG", "a.pdf", "image/png"),
+        ("text/csv; charset=utf-8", "a", "text/csv; charset=utf-8"),
+        (None, "a.pdf", "application/pdf"),
+        ("", "a.pdf", "application/pdf"),
+        ("application/octet-stream", "a.pdf", "application/pdf"),
+        ("binary/octet-stream", "a.pdf", "application/pdf"),
+        ("binary/octet-stream", "a", "application/octet-stream"),
+        ("multipart/form-data; boundary=x", "a.pdf", "application/pdf"),
+        ("message/rfc822", "a.eml", "application/octet-stream"),
+        ("text/html\r\nX: y", "a.pdf", "application/pdf"),
+        ("nonsense", "a", "application/octet-stream"),
+    ],
+)
+def test_type_of_a_fetched_body_is_as_told_or_follows_from_its_name(
+    told: str | None, filename: str, expected: str
+) -> None:
+    assert content_type_of_answer(told, filename) == expected
 
 
 def test_hundred_attachments_pass_and_one_more_does_not() -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from litestar import Controller, Request, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from tallypost_api.bodies import (
     BODY_KEY,
@@ -21,8 +21,11 @@ from tallypost_api.bodies import (
     read_body,
 )
 from tallypost_api.caller import Caller
+from tallypost_api.direct import DIRECT_KEY
 from tallypost_api.errors import InvalidParameter
 from tallypost_api.permissions import OPT_KEY, Permission
+from tallypost_api.request_context import get_caller
+from tallypost_api.request_headers import HEADERS_KEY, RequestHeader
 from tallypost_api.rest.answers import (
     AcceptedBatch,
     ChangedEmail,
@@ -50,21 +53,16 @@ _CHANGE = {OPT_KEY: Permission.EMAILS_CHANGE}
 
 _BATCH_VALIDATION_HEADER = "x-batch-validation"
 
-IdempotencyKey = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Idempotency-Key",
-        description="1 to 256 characters. For 24 hours a repeat with the same key and body gets "
-        "the first answer.",
-    ),
-]
-BatchValidation = Annotated[
-    str,
-    HeaderParameter(
-        name=_BATCH_VALIDATION_HEADER,
-        description="`strict` stores all emails or none, `permissive` those that are valid.",
-    ),
-]
+_IDEMPOTENCY_KEY = RequestHeader(
+    "Idempotency-Key",
+    "1 to 256 characters. For 24 hours a repeat with the same key and body gets the first answer.",
+)
+_BATCH_VALIDATION = RequestHeader(
+    _BATCH_VALIDATION_HEADER,
+    "`strict` stores all emails or none, `permissive` those that are valid.",
+    default="strict",
+)
+_SEND = {OPT_KEY: Permission.EMAILS_SEND, DIRECT_KEY: True}
 
 
 class EmailController(Controller):
@@ -73,36 +71,31 @@ class EmailController(Controller):
     path = "/emails"
     tags = ("Emails",)
 
-    @post(status_code=200, opt={OPT_KEY: Permission.EMAILS_SEND, BODY_KEY: EmailRequest})
-    async def send(
-        self,
-        request: Request[Any, Any, Any],
-        caller: NamedDependency[Caller],
-        idempotency_key: IdempotencyKey = None,
-    ) -> EmailRef:
+    @post(
+        status_code=200,
+        opt=_SEND | {BODY_KEY: EmailRequest, HEADERS_KEY: (_IDEMPOTENCY_KEY,)},
+    )
+    async def send(self, request: Request[Any, Any, Any]) -> EmailRef:
         """Send one email."""
+        caller = get_caller(request.scope)
         decoded = decode_email(await read_body(request))
         acceptance = await caller.acceptor.accept(
             caller.sender,
             validate(decoded, now=utc_now()),
-            find_idempotency(idempotency_key, "POST /emails", decoded),
+            find_idempotency(_IDEMPOTENCY_KEY.read(request), "POST /emails", decoded),
         )
         return EmailRef(acceptance.ids[0])
 
     @post(
         "/batch",
         status_code=200,
-        opt={OPT_KEY: Permission.EMAILS_SEND, BODY_KEY: list[EmailRequest]},
+        opt=_SEND
+        | {BODY_KEY: list[EmailRequest], HEADERS_KEY: (_IDEMPOTENCY_KEY, _BATCH_VALIDATION)},
     )
-    async def send_batch(
-        self,
-        request: Request[Any, Any, Any],
-        caller: NamedDependency[Caller],
-        idempotency_key: IdempotencyKey = None,
-        batch_validation: BatchValidation = "strict",
-    ) -> AcceptedBatch:
+    async def send_batch(self, request: Request[Any, Any, Any]) -> AcceptedBatch:
         """Send up to 100 emails: all or none (strict), or those that are valid (permissive)."""
-        strict = _is_strict(batch_validation)
+        caller = get_caller(request.scope)
+        strict = _is_strict(_BATCH_VALIDATION.read(request))
         items = decode_batch(await read_body(request))
         now = utc_now()
         acceptance = await caller.acceptor.accept_batch(
@@ -111,7 +104,7 @@ class EmailController(Controller):
             strict=strict,
             # The same emails in the other mode are another request, with another answer.
             idempotency=find_idempotency(
-                idempotency_key,
+                _IDEMPOTENCY_KEY.read(request),
                 "POST /emails/batch",
                 {"strict": strict, "emails": [_canonical(item) for item in items]},
             ),
@@ -184,7 +177,7 @@ class EmailController(Controller):
         return ChangedEmail(known_id)
 
 
-def _is_strict(batch_validation: str) -> bool:
+def _is_strict(batch_validation: str | None) -> bool:
     if batch_validation not in ("strict", "permissive"):
         raise InvalidParameter(
             f"The `{_BATCH_VALIDATION_HEADER}` header is neither strict nor permissive.",

@@ -1,14 +1,8 @@
 """Reads the idempotency key of a request and the mark by which a repeat of it is known."""
 
-import hashlib
-from typing import Final
-
-import msgspec
-
 from tallypost_domain.emails.errors import InvalidIdempotencyKey
 from tallypost_domain.emails.types import Idempotency
-
-MAX_KEY_LENGTH: Final = 256
+from tallypost_resilience.idempotency import fingerprint, is_usable_key
 
 
 def find_idempotency(key: str | None, route: str, decoded: object) -> Idempotency | None:
@@ -19,7 +13,6 @@ def find_idempotency(key: str | None, route: str, decoded: object) -> Idempotenc
     """
     if key is None:
         return None
-    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+    if not is_usable_key(key):
         raise InvalidIdempotencyKey
-    canonical = msgspec.json.encode(decoded, order="deterministic")
-    return Idempotency(route=route, key=key, fingerprint=hashlib.sha256(canonical).digest())
+    return Idempotency(route=route, key=key, fingerprint=fingerprint(decoded))

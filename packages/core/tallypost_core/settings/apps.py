@@ -22,6 +22,8 @@ class APISettings(Struct, frozen=True):
     api: groups.APIListenSettings
     accept: groups.AcceptSettings
     log: groups.LogSettings
+    redis: groups.APIRedisSettings = groups.APIRedisSettings()
+    notifications: groups.NotificationsSettings = groups.NotificationsSettings()
 
 
 class ConsoleSettings(Struct, frozen=True):

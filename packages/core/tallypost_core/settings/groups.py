@@ -90,6 +90,19 @@ class APIDatabaseSettings(Struct, frozen=True):
     ]
 
 
+class NotificationsSettings(Struct, frozen=True):
+    """How a process hears of changes in the database."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="postgresql:// address with the login of role tp_api, of the server itself "
+            "or of a pooler of sessions: LISTEN does not work through a pooler of transactions. "
+            "Unset, it is TALLYPOST_DATABASE_API_URL."
+        ),
+    ] = None
+
+
 class ConsoleDatabaseSettings(Struct, frozen=True):
     """The console's database login."""
 
@@ -163,6 +176,18 @@ class RedisSettings(Struct, frozen=True):
     url: Annotated[Secret, Meta(description="redis:// address, version 6.2 or later.")]
 
 
+class APIRedisSettings(Struct, frozen=True):
+    """Redis."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="For the API: where its rate limits are counted. Unset, each of its "
+            "processes counts by itself."
+        ),
+    ] = None
+
+
 class CLIRedisSettings(Struct, frozen=True):
     """Redis, where the command line may start an embedded one."""
 
@@ -214,6 +239,14 @@ class AcceptSettings(Struct, frozen=True):
     rate_limit_per_s: Annotated[
         float, Meta(gt=0, description="Requests per second of a key that has no limit of its own.")
     ] = 10.0
+    processes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="API processes that share the rate limits. While Redis is away each grants "
+            "its share of them.",
+        ),
+    ] = 1
 
 
 class DeliverySettings(Struct, frozen=True):

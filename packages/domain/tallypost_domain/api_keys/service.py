@@ -1,6 +1,6 @@
 """Making, revoking and recognising API keys."""
 
-from collections.abc import Sequence
+import hashlib
 from uuid import UUID
 
 from sqlalchemy import func, text, update
@@ -14,30 +14,46 @@ from tallypost_core.crypto import (
     new_api_key,
     parse_api_key,
 )
+from tallypost_core.errors import AppError
 from tallypost_core.ids import new_id
 from tallypost_core.ttl_cache import TTLCache
 from tallypost_domain.api_keys.errors import APIKeyNotFound, InvalidAPIKey, TenantSuspended
 from tallypost_domain.api_keys.models import APIKey
 from tallypost_domain.api_keys.types import CreatedKey, KeyPermission, Principal
+from tallypost_domain.db.notifications import ChangeFeed
 from tallypost_domain.db.sessions import SessionMaker, system_session
+from tallypost_domain.db.watched_cache import Answer, WatchedCache
 from tallypost_providers.types import Mode
 
 _PREFIX_LENGTH = len("tp_live_") + 4
 
-# A revoked key dies within a second everywhere, because nobody remembers one for longer.
-_CACHE_TTL_S = 1.0
-_CACHE_SIZE = 10_000
+_CACHE_SIZE = 100_000
+# A key that was refused is refused for so long without asking again. Nobody can have presented a
+# key before it was made, so this keeps none out.
+_REFUSED_S = 1.0
 
 _FIND = text("SELECT * FROM find_api_key(:hash)")
 
 
 class KeyDirectory:
-    """Recognises keys, with a memory of one second so that a busy key costs one lookup in it."""
+    """Recognises keys, and remembers them for as long as nothing about them changes."""
 
-    def __init__(self, sessions: SessionMaker, peppers: KeyRing) -> None:
+    def __init__(
+        self, sessions: SessionMaker, peppers: KeyRing, feed: ChangeFeed | None = None
+    ) -> None:
+        """Without a feed, or while it is not current, a key is remembered for a second only."""
         self._sessions = sessions
         self._peppers = peppers
-        self._known: TTLCache[bytes, Principal] = TTLCache(size=_CACHE_SIZE, ttl_s=_CACHE_TTL_S)
+        self._known: WatchedCache[bytes, Principal] = WatchedCache(
+            feed, size=_CACHE_SIZE, tables=("api_keys", "tenants")
+        )
+        self._refused: TTLCache[bytes, type[AppError]] = TTLCache(
+            size=_CACHE_SIZE, ttl_s=_REFUSED_S
+        )
+
+    def find_known(self, token: str) -> Principal | None:
+        """Who presents this key, where that is remembered; costs neither a look-up nor a wait."""
+        return self._known.find(_mark(token))
 
     async def authenticate(self, token: str) -> Principal:
         """Who presents this key.
@@ -47,17 +63,20 @@ class KeyDirectory:
         """
         if parse_api_key(token) is None:
             raise InvalidAPIKey()
-        candidates = hash_candidates(self._peppers, token)
-        known = self._known.find(candidates[0])
-        if known is None:
-            asked_at_s = clock.monotonic_s()
-            known = await self._look_up(candidates)
-            self._known.put(candidates[0], known, as_of_s=asked_at_s)
-        return known
+        mark = _mark(token)
+        refusal = self._refused.find(mark)
+        if refusal is not None:
+            raise refusal()
+        asked_at_s = clock.monotonic_s()
+        try:
+            return await self._known.get(mark, lambda: self._look_up(token))
+        except (InvalidAPIKey, TenantSuspended) as error:
+            self._refused.put(mark, type(error), as_of_s=asked_at_s)
+            raise
 
-    async def _look_up(self, candidates: Sequence[bytes]) -> Principal:
+    async def _look_up(self, token: str) -> Answer[Principal]:
         async with system_session(self._sessions) as session:
-            for candidate in candidates:
+            for candidate in hash_candidates(self._peppers, token):
                 row = (await session.execute(_FIND, {"hash": candidate})).one_or_none()
                 if row is not None:
                     break
@@ -67,7 +86,7 @@ class KeyDirectory:
             raise InvalidAPIKey()
         if row.tenant_status != "active":
             raise TenantSuspended()
-        return Principal(
+        principal = Principal(
             tenant_id=row.tenant_id,
             api_key_id=row.id,
             mode=row.mode,
@@ -75,6 +94,7 @@ class KeyDirectory:
             stream=row.stream,
             rate_limit_per_s=row.rate_limit_per_s,
         )
+        return Answer(row.tenant_id, principal)
 
 
 async def create_key(
@@ -122,3 +142,8 @@ async def revoke_key(session: AsyncSession, tenant_id: UUID, key_id: UUID) -> No
     )
     if revoked.scalar_one_or_none() is None:
         raise APIKeyNotFound()
+
+
+def _mark(token: str) -> bytes:
+    # Memory holds no keys, and this costs less than the keyed hash that the database knows.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -56,16 +56,22 @@ async def create_pool(url: str, *, size: int, app: str) -> Pool:
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, tenant_ids: Iterable[UUID]) -> AsyncIterator[Connection]:
+async def transaction(
+    pool: Pool, tenant_ids: Iterable[UUID], *, lock_timeout_ms: int | None = None
+) -> AsyncIterator[Connection]:
     """One transaction that sees the rows of the named tenants, for the roles that serve many.
 
+    lock_timeout_ms is how long a statement waits for a lock, in the place of the pool's setting.
     Raises DatabaseUnavailable where the server is away.
     """
+    begin = f"BEGIN; {_naming(tenant_ids)}"
+    if lock_timeout_ms is not None:
+        begin += f"; SET LOCAL lock_timeout = {lock_timeout_ms}"
     with translated():
         async with pool.acquire() as connection:
             try:
-                # One round trip for both; ids need no quoting.
-                await connection.execute(f"BEGIN; {_naming(tenant_ids)}")
+                # One round trip for all; ids need no quoting.
+                await connection.execute(begin)
                 yield connection
                 await connection.execute("COMMIT")
             except BaseException:

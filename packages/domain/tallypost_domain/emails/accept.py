@@ -1,42 +1,40 @@
 """Accepts emails: an answer means that the email is durably stored and queued.
 
-The hot path: raw asyncpg on the insert-only login, one multi-row statement for all rows. It is
-the one writer of new emails and owns its transaction.
+The hot path, and the one writer of new emails. It owns no transaction by itself: a request becomes
+a submission, and `group_commit` writes what arrives together by one commit.
 """
 
 import asyncio
-from collections.abc import Sequence
-from uuid import UUID
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 
-import asyncpg
-import msgspec
-from msgspec import Struct
+import structlog
 
-from tallypost_core import clock
 from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError, ErrorKind
-from tallypost_core.ids import new_id
-from tallypost_core.object_store import ObjectStore
-from tallypost_domain.db.pools import Connection, Pool, transaction
+from tallypost_core.object_store import ObjectStore, ObjectStoreUnavailable
+from tallypost_domain.db.notifications import ChangeFeed
+from tallypost_domain.db.pools import Pool
 from tallypost_domain.db.sessions import SessionMaker
-from tallypost_domain.emails import statements
-from tallypost_domain.emails.errors import ConcurrentIdempotentRequest, IdempotencyConflict
-from tallypost_domain.emails.rows import build_rows, distinct_recipients, store_attachments
-from tallypost_domain.emails.senders import Origin, OriginDirectory
-from tallypost_domain.emails.types import Acceptance, BatchError, Idempotency, NewEmail, Sender
-from tallypost_domain.suppressions.service import address_hashes, normalise
-from tallypost_telemetry import metrics
+from tallypost_domain.emails.errors import (
+    AcceptOverloaded,
+    ConcurrentIdempotentRequest,
+    IdempotencyConflict,
+)
+from tallypost_domain.emails.group_commit import GroupCommit
+from tallypost_domain.emails.limits import Limits
+from tallypost_domain.emails.preparing import Preparer, Request
+from tallypost_domain.emails.senders import OriginDirectory
+from tallypost_domain.emails.statements import Claim
+from tallypost_domain.emails.storing import find_answer
+from tallypost_domain.emails.submissions import Submission
+from tallypost_domain.emails.types import Acceptance, Idempotency, NewEmail, Sender
+from tallypost_domain.usage.quotas import Quotas
+from tallypost_resilience.egress import Egress
 
-# A repeat of a request that is still being stored waits this long for the first one's answer.
-_CONCURRENT_WAIT = "3s"
+DEFAULT_LIMITS = Limits()
 
-
-class Item(Struct, frozen=True):
-    """One email on its way in, under the id that it will keep."""
-
-    id: UUID
-    email: NewEmail
-    origin: Origin
+log = structlog.get_logger()
 
 
 class Acceptor:
@@ -48,14 +46,26 @@ class Acceptor:
         sessions: SessionMaker,
         objects: ObjectStore,
         peppers: KeyRing,
+        *,
+        feed: ChangeFeed | None = None,
+        egress: Egress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        """pool logs in as tp_accept, sessions as tp_api."""
+        """pool logs in as tp_accept, sessions as tp_api.
+
+        feed tells what has changed; without it what is remembered serves for a second only.
+        egress fetches attachments; without it those given by URL are refused.
+        """
+        quotas = Quotas(pool, feed)
         self._pool = pool
-        self._origins = OriginDirectory(sessions)
         self._objects = objects
-        self._peppers = peppers
+        self._limits = limits
+        origins = OriginDirectory(sessions, feed)
+        self._preparer = Preparer(origins, quotas, peppers, egress, limits)
+        self._group = GroupCommit(pool, quotas, limits)
+        self._fetches = asyncio.Semaphore(limits.fetches)
         # The event loop holds tasks weakly; these must end even if nobody waits for them.
-        self._writing: set[asyncio.Task[Acceptance]] = set()
+        self._tasks: set[asyncio.Task[Acceptance]] = set()
 
     async def accept(
         self, sender: Sender, email: NewEmail, idempotency: Idempotency | None = None
@@ -63,10 +73,11 @@ class Acceptor:
         """Store and queue one email.
 
         A repeat with the same idempotency key gets the first one's answer. Raises
-        DomainNotVerified, InvalidField (stream), IdempotencyConflict,
-        ConcurrentIdempotentRequest, DatabaseUnavailable, ObjectStoreUnavailable.
+        DomainNotVerified, InvalidField (stream), InvalidAttachment, EmailTooLarge, QuotaExceeded,
+        IdempotencyConflict, ConcurrentIdempotentRequest, AcceptOverloaded, DatabaseUnavailable,
+        ObjectStoreUnavailable.
         """
-        return await self.accept_batch(sender, [email], strict=True, idempotency=idempotency)
+        return await self.accept_batch(sender, (email,), strict=True, idempotency=idempotency)
 
     async def accept_batch(
         self,
@@ -82,158 +93,130 @@ class Acceptor:
         item is raised and nothing is stored. Otherwise bad items are left out and listed.
         Raises as `accept`.
         """
-        if idempotency is not None:
-            answer = await self._find_answer(sender, idempotency)
+        claim = Claim.of(sender, idempotency) if idempotency is not None else None
+        request = Request(sender, emails, strict, claim)
+        if request.has_objects:
+            # A client that hangs up must not leave objects behind without their email.
+            return await asyncio.shield(self._start(self._accept_with_objects(request)))
+        return await self._accept(request)
+
+    async def close(self) -> None:
+        """Return once everything that is under way is stored or refused."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._group.close()
+
+    async def _accept_with_objects(self, request: Request) -> Acceptance:
+        if request.claim is not None:
+            # Before anything is fetched or put for a repeat.
+            answer = await self._find_answer(request.claim)
             if answer is not None:
                 return answer
-        good, errors = await self._resolve(sender, emails, strict=strict)
-        batch = [Item(new_id(), email, origin) for email, origin in good]
-        acceptance = Acceptance(ids=tuple(item.id for item in batch), errors=tuple(errors))
-        await self._store_objects(sender, batch)
-        # A client that hangs up must not cut the transaction: it learns of it by a repeat.
-        write = asyncio.create_task(self._write(sender, batch, acceptance, idempotency))
-        self._writing.add(write)
-        write.add_done_callback(self._writing.discard)
-        return await asyncio.shield(write)
+        async with self._turn_to_fetch():
+            return await self._accept(request)
 
-    async def _resolve(
-        self, sender: Sender, emails: Sequence[NewEmail | AppError], *, strict: bool
-    ) -> tuple[list[tuple[NewEmail, Origin]], list[BatchError]]:
-        good: list[tuple[NewEmail, Origin]] = []
-        errors: list[BatchError] = []
-        for index, email in enumerate(emails):
-            try:
-                if isinstance(email, AppError):
-                    raise email
-                good.append((email, await self._origins.get_origin(sender, email)))
-            except AppError as error:
-                # An outage is no fault of the item, so it fails the whole request.
-                if error.kind is ErrorKind.UNAVAILABLE:
-                    raise
-                if strict:
-                    raise _at_index(error, index, len(emails)) from None
-                errors.append(BatchError(index=index, message=error.message))
-        return good, errors
-
-    async def _find_answer(self, sender: Sender, idempotency: Idempotency) -> Acceptance | None:
-        async with transaction(self._pool, [sender.tenant_id]) as connection:
-            return await _find_answer(connection, sender, idempotency)
-
-    async def _write(
-        self,
-        sender: Sender,
-        batch: Sequence[Item],
-        acceptance: Acceptance,
-        idempotency: Idempotency | None,
-    ) -> Acceptance:
+    async def _accept(self, request: Request) -> Acceptance:
         try:
-            async with transaction(self._pool, [sender.tenant_id]) as connection:
-                if idempotency is None or await _claim_key(
-                    connection, sender, idempotency, acceptance
-                ):
-                    await self._insert(connection, sender, batch)
-                    answer = acceptance
-                else:
-                    answer = await _get_answer(connection, sender, idempotency)
-        except (ConcurrentIdempotentRequest, IdempotencyConflict):
-            await self._forget_objects(sender, batch)
+            submission = await self._preparer.prepare(request)
+        except AppError as error:
+            if request.claim is None or error.kind is ErrorKind.UNAVAILABLE:
+                raise
+            # A repeat gets the first one's answer, also where it would not be accepted any more.
+            answer = await self._find_answer(request.claim)
+            if answer is None:
+                raise
+            return answer
+        if not submission.items and request.claim is None:
+            return submission.acceptance
+        if submission.object_keys:
+            return await self._submit_with_objects(submission)
+        return await self._submit(submission)
+
+    async def _find_answer(self, claim: Claim) -> Acceptance | None:
+        """The answer to the first request with a key, also where that is under way here."""
+        first = self._group.find(claim.row)
+        if first is not None:
+            return await self._follow(first, claim)
+        return await find_answer(self._pool, claim)
+
+    async def _submit(self, submission: Submission) -> Acceptance:
+        """The answer to a submission that is written now, or to the first one with its key."""
+        claim = submission.claim
+        first = self._group.find(claim.row) if claim is not None else None
+        if claim is None or first is None:
+            self._group.submit(submission)
+            return await submission.wait()
+        try:
+            answer = await self._follow(first, claim)
+        except BaseException:
+            # Also where the client hangs up: what it had reserved goes back.
+            submission.settle(ConcurrentIdempotentRequest(retry_after_s=1))
             raise
-        if answer is acceptance:
-            for item in batch:
-                metrics.record_accepted(sender.mode, item.origin.lane)
-        else:
-            await self._forget_objects(sender, batch)
+        if answer is None:
+            return await self._submit(submission)
+        submission.settle(answer)
         return answer
 
-    async def _insert(self, connection: Connection, sender: Sender, batch: Sequence[Item]) -> None:
-        suppressed = await self._find_suppressed(connection, sender, batch)
-        now = clock.utc_now()
-        rows = [
-            build_rows(item.id, sender, item.origin, item.email, suppressed=suppressed, now=now)
-            for item in batch
-        ]
-        await statements.insert_emails(connection, rows)
+    async def _follow(self, first: Submission, claim: Claim) -> Acceptance | None:
+        """The answer to a request under way with this key; None where it failed and differs."""
+        try:
+            async with asyncio.timeout(self._limits.patient_wait_ms / 1000):
+                outcome = await first.settled()
+        except TimeoutError:
+            raise ConcurrentIdempotentRequest(retry_after_s=1) from None
+        is_same = first.claim == claim
+        if isinstance(outcome, Exception):
+            if is_same:
+                raise outcome
+            return None
+        if not is_same:
+            raise IdempotencyConflict
+        return outcome
 
-    async def _find_suppressed(
-        self, connection: Connection, sender: Sender, batch: Sequence[Item]
-    ) -> frozenset[str]:
-        by_hash = {
-            hashed: normalise(address.address)
-            for item in batch
-            for _, address in distinct_recipients(item.email)
-            for hashed in address_hashes(self._peppers, address.address)
-        }
-        rows = await connection.fetch(
-            statements.FIND_SUPPRESSED, sender.tenant_id, sender.mode, list(by_hash)
-        )
-        return frozenset(by_hash[row["address_hash"]] for row in rows)
+    async def _submit_with_objects(self, submission: Submission) -> Acceptance:
+        try:
+            for item in submission.items:
+                for kept, attachment in zip(item.attachments, item.email.attachments, strict=True):
+                    if kept.object_key is not None:
+                        await self._objects.put(kept.object_key, attachment.body)
+            return await self._submit(submission)
+        except Exception as error:
+            if submission.outcome is None:
+                submission.settle(error)
+            raise
+        finally:
+            # Where nobody knows whether the emails are stored, they keep what belongs to them.
+            if not submission.is_stored and not submission.may_be_stored:
+                await self._forget_objects(submission)
 
-    async def _store_objects(self, sender: Sender, batch: Sequence[Item]) -> None:
-        for item in batch:
-            stored = store_attachments(item.id, sender.tenant_id, item.email)
-            for kept, attachment in zip(stored, item.email.attachments, strict=True):
-                if kept.object_key is not None:
-                    await self._objects.put(kept.object_key, attachment.body)
+    async def _forget_objects(self, submission: Submission) -> None:
+        for key in submission.object_keys:
+            try:
+                await self._objects.delete(key)
+            except ObjectStoreUnavailable as error:
+                log.warning("objects.left_behind", error=type(error).__name__)
 
-    async def _forget_objects(self, sender: Sender, batch: Sequence[Item]) -> None:
-        for item in batch:
-            for kept in store_attachments(item.id, sender.tenant_id, item.email):
-                if kept.object_key is not None:
-                    await self._objects.delete(kept.object_key)
+    @asynccontextmanager
+    async def _turn_to_fetch(self) -> AsyncIterator[None]:
+        """Bounds how many requests hold attachments beyond the size of their own body."""
+        try:
+            async with asyncio.timeout(self._limits.fetch_within_s):
+                await self._fetches.acquire()
+        except TimeoutError:
+            raise AcceptOverloaded(retry_after_s=1) from None
+        try:
+            yield
+        finally:
+            self._fetches.release()
 
+    def _start(self, work: Coroutine[None, None, Acceptance]) -> "asyncio.Task[Acceptance]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+        return task
 
-def _at_index(error: AppError, index: int, count: int) -> AppError:
-    # Alone, an email needs no number.
-    if count == 1:
-        return error
-    field = f"[{index}].{error.field}" if error.field else f"[{index}]"
-    return type(error)(f"Email at index {index}: {error.message}", field=field)
-
-
-async def _claim_key(
-    connection: Connection,
-    sender: Sender,
-    idempotency: Idempotency,
-    acceptance: Acceptance,
-) -> bool:
-    """True where this request is the first with its key; waits for one in flight.
-
-    Raises ConcurrentIdempotentRequest where that one takes too long.
-    """
-    await connection.execute(f"SET LOCAL lock_timeout = '{_CONCURRENT_WAIT}'")
-    try:
-        status = await connection.execute(
-            statements.CLAIM_IDEMPOTENCY_KEY,
-            sender.tenant_id,
-            sender.mode,
-            idempotency.route,
-            idempotency.key,
-            idempotency.fingerprint,
-            acceptance,
-        )
-    except asyncpg.LockNotAvailableError as error:
-        raise ConcurrentIdempotentRequest(retry_after_s=1) from error
-    return str(status) == "INSERT 0 1"
-
-
-async def _find_answer(
-    connection: Connection, sender: Sender, idempotency: Idempotency
-) -> Acceptance | None:
-    row = await connection.fetchrow(
-        statements.FIND_ANSWER, sender.tenant_id, sender.mode, idempotency.route, idempotency.key
-    )
-    if row is None:
-        return None
-    if row["fingerprint"] != idempotency.fingerprint:
-        raise IdempotencyConflict()
-    return msgspec.convert(row["answer"], Acceptance)
-
-
-async def _get_answer(
-    connection: Connection, sender: Sender, idempotency: Idempotency
-) -> Acceptance:
-    answer = await _find_answer(connection, sender, idempotency)
-    if answer is None:
-        # The first one's answer has just reached its age and was forgotten.
-        raise ConcurrentIdempotentRequest(retry_after_s=1)
-    return answer
+    def _finish(self, task: "asyncio.Task[Acceptance]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Seen here also where everybody who waited has gone.
+            task.exception()

@@ -68,6 +68,13 @@ class ConcurrentIdempotentRequest(AppError):
     kind: ClassVar[ErrorKind] = ErrorKind.CONFLICT
 
 
+class AcceptOverloaded(AppError):
+    """More emails arrive than can be stored now; repeat the request in a moment."""
+
+    code: ClassVar[str] = "accept_overloaded"
+    kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
+
+
 class EmailNotFound(AppError):
     """Email not found."""
 

@@ -10,10 +10,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from tallypost_domain.db.models import Base
 
 
-def _email_key() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["tenant_id", "email_id"], ["emails.tenant_id", "emails.id"])
-
-
 class Email(Base):
     """One accepted request and its rolled-up status. Partitioned by week on id."""
 
@@ -49,10 +45,13 @@ class Email(Base):
 
 
 class Recipient(Base):
-    """One address of an email and what became of it. Partitioned by week on email_id."""
+    """One address of an email and what became of it. Partitioned by week on email_id.
+
+    It has no foreign key: see the migration that took it away.
+    """
 
     __tablename__ = "recipients"
-    __table_args__ = (_email_key(), {"postgresql_partition_by": "RANGE (email_id)"})
+    __table_args__ = {"postgresql_partition_by": "RANGE (email_id)"}  # noqa: RUF012 - SQLAlchemy reads a dict here
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     email_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -71,7 +70,7 @@ class EmailContent(Base):
     """Bodies of an email. An attachment over 256 kB is in the object store, named here."""
 
     __tablename__ = "email_contents"
-    __table_args__ = (_email_key(), {"postgresql_partition_by": "RANGE (email_id)"})
+    __table_args__ = {"postgresql_partition_by": "RANGE (email_id)"}  # noqa: RUF012 - as above
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     email_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -84,7 +83,10 @@ class Attempt(Base):
     """One handover to a provider, with its evidence. Partitioned by week on email_id."""
 
     __tablename__ = "attempts"
-    __table_args__ = (_email_key(), {"postgresql_partition_by": "RANGE (email_id)"})
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "email_id"], ["emails.tenant_id", "emails.id"]),
+        {"postgresql_partition_by": "RANGE (email_id)"},
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     email_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -125,7 +127,6 @@ class QueueRow(Base):
 
     __tablename__ = "send_queue"
     __table_args__ = (
-        _email_key(),
         Index(
             "ix_send_queue_waiting",
             "lane",
@@ -133,6 +134,9 @@ class QueueRow(Base):
             "due_at",
             "email_id",
             postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "ix_send_queue_held", "tenant_id", "email_id", postgresql_where=text("state = 'held'")
         ),
         Index(None, "worker_id", postgresql_where=text("worker_id IS NOT NULL")),
     )

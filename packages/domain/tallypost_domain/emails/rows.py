@@ -1,80 +1,95 @@
-"""Turns a valid email into the rows that store it; pure, apart from the ids it makes."""
+"""Turns a valid email into what is stored of it; pure, apart from the ids it makes."""
 
 import base64
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
+from tallypost_core.crypto import KeyRing
 from tallypost_core.ids import new_id
 from tallypost_domain.emails.attachments import INLINE_LIMIT_BYTES, StoredAttachment
 from tallypost_domain.emails.lifecycle import RecipientStatus, roll_up
 from tallypost_domain.emails.senders import Origin
-from tallypost_domain.emails.types import Address, NewEmail, RecipientKind, Sender
-from tallypost_domain.suppressions.service import normalise
+from tallypost_domain.emails.types import Address, NewEmail, RecipientKind
+from tallypost_domain.emails.validation import size_bytes
+from tallypost_domain.suppressions.service import address_hashes, normalise
 
 
-class RecipientRow(Struct, frozen=True):
-    """One recipient to insert."""
+class Addressee(NamedTuple):
+    """One recipient of an email on its way in."""
 
     id: UUID
     kind: RecipientKind
     address: str
-    status: RecipientStatus
+    hashes: tuple[bytes, ...]
+    """Under which its address may be suppressed."""
 
 
-class EmailRows(Struct, frozen=True, kw_only=True):
-    """One email to insert, with everything that belongs to it."""
+class Item(Struct, frozen=True, kw_only=True):
+    """One email on its way in, under the ids that it will keep however often it is tried."""
 
     id: UUID
-    sender: Sender
-    origin: Origin
     email: NewEmail
+    origin: Origin
+    addressees: tuple[Addressee, ...]
+    attachments: tuple[StoredAttachment, ...]
+    size_bytes: int
+
+
+class EmailRows(NamedTuple):
+    """An email with the statuses that it is stored with."""
+
+    item: Item
     status: RecipientStatus
     scheduled_at: dt.datetime | None
-    recipients: tuple[RecipientRow, ...]
-    attachments: tuple[StoredAttachment, ...]
+    statuses: tuple[RecipientStatus, ...]
+    """Of its addressees."""
 
     @property
     def is_sendable(self) -> bool:
         """True where at least one recipient is not suppressed."""
         return self.status is not RecipientStatus.SUPPRESSED
 
+    @property
+    def billable(self) -> int:
+        """Recipients that it will be sent to."""
+        return sum(status is not RecipientStatus.SUPPRESSED for status in self.statuses)
 
-def build_rows(
-    email_id: UUID,
-    sender: Sender,
-    origin: Origin,
-    email: NewEmail,
-    *,
-    suppressed: frozenset[str],
-    now: dt.datetime,
-) -> EmailRows:
-    """Rows of one email; `suppressed` are the normalised addresses that must not get it."""
-    scheduled_at = email.scheduled_at if email.scheduled_at and email.scheduled_at > now else None
-    waiting = RecipientStatus.SCHEDULED if scheduled_at else RecipientStatus.QUEUED
-    recipients = tuple(
-        RecipientRow(
-            id=new_id(),
-            kind=kind,
-            address=address.address,
-            status=RecipientStatus.SUPPRESSED
-            if normalise(address.address) in suppressed
-            else waiting,
-        )
-        for kind, address in distinct_recipients(email)
-    )
-    return EmailRows(
+
+def build_item(tenant_id: UUID, origin: Origin, email: NewEmail, peppers: KeyRing) -> Item:
+    """Give an email its ids."""
+    email_id = new_id()
+    return Item(
         id=email_id,
-        sender=sender,
-        origin=origin,
         email=email,
-        status=roll_up(recipient.status for recipient in recipients),
-        scheduled_at=scheduled_at,
-        recipients=recipients,
-        attachments=tuple(store_attachments(email_id, sender.tenant_id, email)),
+        origin=origin,
+        addressees=tuple(
+            Addressee(new_id(), kind, to.address, tuple(address_hashes(peppers, to.address)))
+            for kind, to in distinct_recipients(email)
+        ),
+        attachments=tuple(_stored_attachments(email_id, tenant_id, email))
+        if email.attachments
+        else (),
+        size_bytes=size_bytes(email),
     )
+
+
+def build_rows(item: Item, suppressed: Collection[bytes], *, now: dt.datetime) -> EmailRows:
+    """Decide the statuses; `suppressed` are the hashes of addresses that must not get it."""
+    scheduled_at = item.email.scheduled_at
+    if scheduled_at is not None and scheduled_at <= now:
+        scheduled_at = None
+    waiting = RecipientStatus.SCHEDULED if scheduled_at else RecipientStatus.QUEUED
+    if not suppressed:
+        return EmailRows(item, waiting, scheduled_at, (waiting,) * len(item.addressees))
+    statuses = tuple(
+        RecipientStatus.SUPPRESSED if any(mark in suppressed for mark in to.hashes) else waiting
+        for to in item.addressees
+    )
+    return EmailRows(item, roll_up(statuses), scheduled_at, statuses)
 
 
 def distinct_recipients(email: NewEmail) -> Iterator[tuple[RecipientKind, Address]]:
@@ -87,12 +102,13 @@ def distinct_recipients(email: NewEmail) -> Iterator[tuple[RecipientKind, Addres
     )
     for kind, addresses in fields:
         for address in addresses:
-            if normalise(address.address) not in seen:
-                seen.add(normalise(address.address))
+            mailbox = normalise(address.address)
+            if mailbox not in seen:
+                seen.add(mailbox)
                 yield kind, address
 
 
-def store_attachments(
+def _stored_attachments(
     email_id: UUID, tenant_id: UUID, email: NewEmail
 ) -> Iterator[StoredAttachment]:
     """How each attachment is kept: in the row, or under a key of the object store."""

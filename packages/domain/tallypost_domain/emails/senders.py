@@ -5,18 +5,16 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import select
 
-from tallypost_core import clock
-from tallypost_core.ttl_cache import TTLCache
+from tallypost_domain.db.notifications import ChangeFeed
 from tallypost_domain.db.sessions import SessionMaker, tenant_session
+from tallypost_domain.db.watched_cache import Answer, WatchedCache
 from tallypost_domain.domains import service as domains
 from tallypost_domain.emails.errors import DomainNotVerified, InvalidField
 from tallypost_domain.emails.types import NewEmail, Sender
 from tallypost_domain.tenants.models import Stream
 from tallypost_domain.tenants.service import DEFAULT_STREAM
 
-# A domain that loses its verification stops sending within a second; the claim checks again.
-_CACHE_TTL_S = 1.0
-_CACHE_SIZE = 10_000
+_CACHE_SIZE = 100_000
 
 
 class Origin(Struct, frozen=True):
@@ -28,12 +26,16 @@ class Origin(Struct, frozen=True):
 
 
 class OriginDirectory:
-    """Answers from a memory of one second, so that a busy tenant costs one lookup in it."""
+    """Remembers origins until something about them changes.
 
-    def __init__(self, sessions: SessionMaker) -> None:
+    A domain that loses its verification stops sending within a second; the claim checks again.
+    """
+
+    def __init__(self, sessions: SessionMaker, feed: ChangeFeed | None = None) -> None:
+        """Without a feed, or while it is not current, an origin is remembered for a second only."""
         self._sessions = sessions
-        self._known: TTLCache[tuple[UUID, str, str], Origin] = TTLCache(
-            size=_CACHE_SIZE, ttl_s=_CACHE_TTL_S
+        self._known: WatchedCache[tuple[UUID, str, str], Origin] = WatchedCache(
+            feed, size=_CACHE_SIZE, tables=("domains", "streams")
         )
 
     async def get_origin(self, sender: Sender, email: NewEmail) -> Origin:
@@ -45,12 +47,10 @@ class OriginDirectory:
         key = (sender.tenant_id, email.from_.domain, stream)
         origin = self._known.find(key)
         if origin is None:
-            asked_at_s = clock.monotonic_s()
-            origin = await self._look_up(*key)
-            self._known.put(key, origin, as_of_s=asked_at_s)
+            origin = await self._known.get(key, lambda: self._look_up(*key))
         return origin
 
-    async def _look_up(self, tenant_id: UUID, domain: str, stream: str) -> Origin:
+    async def _look_up(self, tenant_id: UUID, domain: str, stream: str) -> Answer[Origin]:
         async with tenant_session(self._sessions, tenant_id) as session:
             domain_id = await domains.find_verified_domain_id(session, tenant_id, domain)
             statement = select(Stream.lane).where(
@@ -64,4 +64,4 @@ class OriginDirectory:
                 "The `headers.X-Tallypost-Stream` header names no stream of this account.",
                 field="headers.X-Tallypost-Stream",
             )
-        return Origin(domain_id=domain_id, stream=stream, lane=lane)
+        return Answer(tenant_id, Origin(domain_id=domain_id, stream=stream, lane=lane))

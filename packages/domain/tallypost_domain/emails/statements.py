@@ -1,117 +1,160 @@
-"""SQL of accepting, as named statements for asyncpg; see `accept` for the order they run in."""
+"""SQL of accepting, as named statements for asyncpg; see `storing` for the order they run in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from tallypost_core.ids import new_id
 from tallypost_domain.db.pools import Connection
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.rows import EmailRows
-from tallypost_domain.emails.validation import size_bytes
-from tallypost_domain.events.statements import NewEvent, insert_events
+from tallypost_domain.emails.types import Acceptance, Address, Idempotency, Sender
+from tallypost_domain.usage.quotas import Lease
 
 QUEUE_CHANNEL = "send_queue"
 """NOTIFY channel that wakes the workers; the payload is `<lane> <tenant id>`."""
 
-# Without a conflict target: an insert-only role on a table under forced row-level security may
-# name no columns there.
-CLAIM_IDEMPOTENCY_KEY = """
+# A function of the database, because one call waits for the network once; see its migration.
+_ACCEPT_EMAILS = f"SELECT accept_emails({', '.join(f'${n}' for n in range(1, 49))})"
+
+NOT_ALL_NEW = "TP001"
+"""SQLSTATE of `accept_emails` where something has to be decided first; nothing is stored then."""
+
+# Without a conflict target: under forced row-level security only a role with more rights may name
+# columns there.
+_CLAIM_KEYS = """
     INSERT INTO idempotency_keys (tenant_id, mode, route, key, fingerprint, answer)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    SELECT k.tenant_id, k.mode, k.route, k.key, k.fingerprint, k.answer::jsonb
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[])
+        AS k (tenant_id, mode, route, key, fingerprint, answer)
     ON CONFLICT DO NOTHING
 """
 
-FIND_ANSWER = """
-    SELECT fingerprint, answer FROM idempotency_keys
-    WHERE tenant_id = $1 AND mode = $2 AND route = $3 AND key = $4
+_FIND_ANSWERS = """
+    SELECT i.tenant_id, i.mode, i.route, i.key, i.fingerprint, i.answer
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, mode, route, key)
+    JOIN idempotency_keys i USING (tenant_id, mode, route, key)
 """
 
-FIND_SUPPRESSED = """
-    SELECT address_hash FROM suppressions
-    WHERE tenant_id = $1 AND mode = $2 AND address_hash = ANY ($3::bytea[])
-"""
-
-_INSERT_EMAILS = """
-    INSERT INTO emails (
-        tenant_id, id, mode, api_key_id, domain_id, stream, lane, from_header, from_address,
-        to_header, cc_header, bcc_header, reply_to, subject, headers, tags, size_bytes, status,
-        scheduled_at
-    )
-    SELECT
-        e.tenant_id, e.id, e.mode, e.api_key_id, e.domain_id, e.stream, e.lane, e.from_header,
-        e.from_address, e.to_header::jsonb, e.cc_header::jsonb, e.bcc_header::jsonb,
-        e.reply_to::jsonb, e.subject, e.headers::jsonb, e.tags::jsonb, e.size_bytes, e.status,
-        e.scheduled_at
-    FROM unnest(
-        $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
-        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-        $14::text[], $15::text[], $16::text[], $17::int[], $18::text[], $19::timestamptz[]
-    ) AS e (
-        tenant_id, id, mode, api_key_id, domain_id, stream, lane, from_header, from_address,
-        to_header, cc_header, bcc_header, reply_to, subject, headers, tags, size_bytes, status,
-        scheduled_at
-    )
-"""
-
-_INSERT_RECIPIENTS = """
-    INSERT INTO recipients (tenant_id, email_id, id, mode, kind, address, status)
-    SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[]
-    )
-"""
-
-_INSERT_CONTENTS = """
-    INSERT INTO email_contents (tenant_id, email_id, html, text, attachments)
-    SELECT c.tenant_id, c.email_id, c.html, c.text, c.attachments::jsonb
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
-        AS c (tenant_id, email_id, html, text, attachments)
-"""
-
-_INSERT_QUEUE = """
-    INSERT INTO send_queue (tenant_id, email_id, lane, due_at)
-    SELECT tenant_id, email_id, lane, coalesce(scheduled_at, now())
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
-        AS q (tenant_id, email_id, lane, scheduled_at)
+_FIND_SUPPRESSED = """
+    SELECT s.tenant_id, s.mode, s.address_hash
+    FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS a (tenant_id, mode, address_hash)
+    JOIN suppressions s USING (tenant_id, mode, address_hash)
 """
 
 
-async def insert_emails(connection: Connection, rows: Sequence[EmailRows]) -> None:
-    """Insert emails with all that belongs to them, and wake the workers at commit."""
-    if not rows:
-        return
-    await connection.execute(_INSERT_EMAILS, *_columns(_email_values(row) for row in rows))
+class KeyRow(NamedTuple):
+    """What an idempotency key is unique by; sorts in the same order in every process."""
+
+    tenant_id: UUID
+    mode: str
+    route: str
+    key: str
+
+
+class Claim(NamedTuple):
+    """An idempotency key as a request claims it."""
+
+    row: KeyRow
+    fingerprint: bytes
+
+    @classmethod
+    def of(cls, sender: Sender, idempotency: Idempotency) -> "Claim":
+        """What a request claims."""
+        row = KeyRow(sender.tenant_id, sender.mode, idempotency.route, idempotency.key)
+        return cls(row, idempotency.fingerprint)
+
+
+class SuppressibleAddress(NamedTuple):
+    """An address of a tenant and mode, by its hash."""
+
+    tenant_id: UUID
+    mode: str
+    hash: bytes
+
+
+class StoredAnswer(NamedTuple):
+    """The answer to the first request with a key."""
+
+    fingerprint: bytes
+    answer: Acceptance
+
+
+async def accept_emails(
+    connection: Connection,
+    rows: Sequence[tuple[Sender, EmailRows]],
+    *,
+    tenant_ids: Collection[UUID],
+    wait_ms: int,
+    claims: Sequence[tuple[Claim, Acceptance]] = (),
+    addresses: Collection[SuppressibleAddress] = (),
+    units: Mapping[Lease, int] = MappingProxyType({}),
+) -> None:
+    """Store emails with all that belongs to them, and wake the workers at commit.
+
+    claims are keys to claim, sorted and without a repeat; addresses must not be suppressed; units
+    are spent from leases, which are sorted by tenant. Raises a PostgresError of NOT_ALL_NEW where
+    one of these cannot be: then nothing was done.
+    """
+    awaited = {
+        f"{row.item.origin.lane} {sender.tenant_id}"
+        for sender, row in rows
+        if row.scheduled_at is None and row.is_sendable
+    }
     await connection.execute(
-        _INSERT_RECIPIENTS,
-        *_columns(
-            (r.sender.tenant_id, r.id, to.id, r.sender.mode, to.kind, to.address, to.status.value)
-            for r in rows
-            for to in r.recipients
-        ),
+        _ACCEPT_EMAILS,
+        list(tenant_ids),
+        wait_ms,
+        QUEUE_CHANNEL,
+        sorted(awaited),
+        *_claim_columns(claims),
+        *_columns(addresses, 3),
+        *_columns(((*lease.key, count) for lease, count in units.items()), 4),
+        *_columns((_email_values(sender, row) for sender, row in rows), 23),
+        *_columns(_recipient_values(rows), 8),
     )
-    await connection.execute(
-        _INSERT_CONTENTS,
-        *_columns(
-            (r.sender.tenant_id, r.id, r.email.html, r.email.text, _json(r.attachments))
-            for r in rows
-        ),
-    )
-    await insert_events(connection, _events(rows))
-    sendable = [row for row in rows if row.is_sendable]
-    if not sendable:
-        return
-    await connection.execute(
-        _INSERT_QUEUE,
-        *_columns((r.sender.tenant_id, r.id, r.origin.lane, r.scheduled_at) for r in sendable),
-    )
-    for lane, tenant_id in sorted(
-        {(r.origin.lane, r.sender.tenant_id) for r in sendable if r.scheduled_at is None}
-    ):
-        await connection.execute("SELECT pg_notify($1, $2)", QUEUE_CHANNEL, f"{lane} {tenant_id}")
 
 
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+async def claim_keys(connection: Connection, claims: Sequence[tuple[Claim, Acceptance]]) -> bool:
+    """Take the keys that nobody has, with their answers; True where those were all.
+
+    Waits for what others are about to take. claims are sorted, without a repeat.
+    """
+    columns = _claim_columns(claims)
+    return str(await connection.execute(_CLAIM_KEYS, *columns)) == f"INSERT 0 {len(claims)}"
+
+
+async def find_answers(
+    connection: Connection, rows: Iterable[KeyRow]
+) -> dict[KeyRow, StoredAnswer]:
+    """The answers that belong to keys; a key that was never claimed has none."""
+    found = await connection.fetch(_FIND_ANSWERS, *_columns(rows, 4))
+    return {
+        KeyRow(row["tenant_id"], row["mode"], row["route"], row["key"]): StoredAnswer(
+            row["fingerprint"], msgspec.convert(row["answer"], Acceptance)
+        )
+        for row in found
+    }
+
+
+async def find_suppressed(
+    connection: Connection, addresses: Collection[SuppressibleAddress]
+) -> list[SuppressibleAddress]:
+    """Those of the addresses that nothing may be sent to."""
+    found = await connection.fetch(_FIND_SUPPRESSED, *_columns(addresses, 3))
+    return [SuppressibleAddress(*row) for row in found]
+
+
+def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]
+
+
+def _claim_columns(claims: Sequence[tuple[Claim, Acceptance]]) -> list[list[object]]:
+    return _columns(((*claim.row, claim.fingerprint, _json(answer)) for claim, answer in claims), 6)
 
 
 def _json(value: object) -> str:
@@ -119,49 +162,52 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _email_values(row: EmailRows) -> tuple[object, ...]:
-    email = row.email
+def _recipient_values(
+    rows: Sequence[tuple[Sender, EmailRows]],
+) -> Iterator[tuple[object, ...]]:
+    for sender, row in rows:
+        for to, status in zip(row.item.addressees, row.statuses, strict=True):
+            yield (
+                sender.tenant_id,
+                row.item.id,
+                to.id,
+                sender.mode,
+                to.kind,
+                to.address,
+                status.value,
+                new_id() if status is RecipientStatus.SUPPRESSED else None,
+            )
+
+
+def _headers(addresses: Sequence[Address]) -> str:
+    return _json([address.header for address in addresses]) if addresses else "[]"
+
+
+def _email_values(sender: Sender, row: EmailRows) -> tuple[object, ...]:
+    item = row.item
+    email = item.email
     return (
-        row.sender.tenant_id,
-        row.id,
-        row.sender.mode,
-        row.sender.api_key_id,
-        row.origin.domain_id,
-        row.origin.stream,
-        row.origin.lane,
+        sender.tenant_id,
+        item.id,
+        sender.mode,
+        sender.api_key_id,
+        item.origin.domain_id,
+        item.origin.stream,
+        item.origin.lane,
         email.from_.header,
         email.from_.address,
-        _json([address.header for address in email.to]),
-        _json([address.header for address in email.cc]),
-        _json([address.header for address in email.bcc]),
-        _json([address.header for address in email.reply_to]),
+        _headers(email.to),
+        _headers(email.cc),
+        _headers(email.bcc),
+        _headers(email.reply_to),
         email.subject,
-        _json(email.headers),
-        _json(email.tags),
-        size_bytes(email),
+        _json(email.headers) if email.headers else "{}",
+        _json(email.tags) if email.tags else "[]",
+        item.size_bytes,
         row.status.value,
         row.scheduled_at,
-    )
-
-
-def _events(rows: Sequence[EmailRows]) -> list[NewEvent]:
-    events: list[NewEvent] = []
-    for row in rows:
-        kind = "email.scheduled" if row.scheduled_at else "email.queued"
-        events.append(_event(row, kind))
-        events += [
-            _event(row, "email.suppressed", recipient.id)
-            for recipient in row.recipients
-            if recipient.status is RecipientStatus.SUPPRESSED
-        ]
-    return events
-
-
-def _event(row: EmailRows, type_: str, recipient_id: UUID | None = None) -> NewEvent:
-    return NewEvent(
-        tenant_id=row.sender.tenant_id,
-        subject_id=row.id,
-        mode=row.sender.mode,
-        type=type_,
-        recipient_id=recipient_id,
+        email.html,
+        email.text,
+        _json(item.attachments) if item.attachments else "[]",
+        new_id(),
     )

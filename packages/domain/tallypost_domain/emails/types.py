@@ -36,13 +36,23 @@ class Tag(Struct, frozen=True):
     value: str
 
 
+class RemoteBody(Struct, frozen=True):
+    """Where the body of an attachment is still to be fetched from."""
+
+    url: str
+    is_type_open: bool
+    """True where the request left the content type to the answer."""
+
+
 class NewAttachment(Struct, frozen=True, kw_only=True):
-    """An attachment that came with a request, decoded."""
+    """An attachment that came with a request, decoded or still to be fetched."""
 
     filename: str
     content_type: str
     content_id: str | None
     body: bytes
+    remote: RemoteBody | None = None
+    """None once the body is here; `remote_attachments` sees to that before anything is stored."""
 
 
 class NewEmail(Struct, frozen=True, kw_only=True):

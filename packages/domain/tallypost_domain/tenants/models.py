@@ -3,7 +3,7 @@
 import datetime as dt
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, text
+from sqlalchemy import BigInteger, ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tallypost_domain.db.models import Base
@@ -19,6 +19,8 @@ class Tenant(Base):
     status: Mapped[str] = mapped_column(server_default="active")
     rate_limit_per_s: Mapped[float | None]
     """Requests per second of its keys; a key's own limit goes first."""
+    monthly_quota: Mapped[int | None] = mapped_column(BigInteger)
+    """Billable recipients that it may have accepted in a calendar month (UTC); None: any number."""
     created_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
 
 

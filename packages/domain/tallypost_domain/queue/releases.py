@@ -1,0 +1,97 @@
+"""Lets held emails go on once their tenant is active and their domain verified."""
+
+from collections import defaultdict
+from uuid import UUID
+
+import asyncpg
+
+from tallypost_domain.db.errors import translated
+from tallypost_domain.db.pools import Connection, Pool, transaction
+from tallypost_domain.emails.lifecycle import (
+    RecipientEvent,
+    RecipientStatus,
+    next_status,
+    roll_up,
+)
+from tallypost_domain.events.statements import NewEvent, insert_events
+from tallypost_domain.queue import record_statements as sql
+from tallypost_domain.queue.record_writes import Key, bounds, columns
+
+_CHUNK = 200
+
+# Only rows that are still held: another worker may release the same ones.
+_RELEASE_ROWS = """
+    WITH held AS (
+        SELECT q.tenant_id, q.email_id
+        FROM send_queue q
+        JOIN unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, email_id)
+            ON q.tenant_id = c.tenant_id AND q.email_id = c.email_id
+        WHERE q.state = 'held'
+        ORDER BY q.tenant_id, q.email_id
+        FOR UPDATE OF q SKIP LOCKED
+    )
+    UPDATE send_queue q SET state = 'waiting', due_at = now()
+    FROM held
+    WHERE q.tenant_id = held.tenant_id AND q.email_id = held.email_id
+    RETURNING q.tenant_id, q.email_id
+"""
+
+
+async def release_held(pool: Pool) -> int:
+    """Make up to 200 held emails due whose cause is gone; returns how many."""
+    with translated():
+        listed = await pool.fetch("SELECT * FROM list_releasable_rows($1)", _CHUNK)
+    if not listed:
+        return 0
+    async with transaction(pool, {row["tenant_id"] for row in listed}) as connection:
+        rows = await connection.fetch(_RELEASE_ROWS, *columns(tuple(row) for row in listed))
+        released: list[Key] = sorted(tuple(row) for row in rows)
+        if released:
+            await _release_recipients(connection, released)
+    return len(released)
+
+
+async def _release_recipients(connection: Connection, keys: list[Key]) -> None:
+    between = bounds(keys)
+    emails = await connection.fetch(sql.LOCK_EMAILS, *columns(keys), *between)
+    statuses: dict[Key, dict[UUID, RecipientStatus]] = defaultdict(dict)
+    for row in await connection.fetch(sql.LOCK_RECIPIENTS, *columns(keys), *between):
+        statuses[_key(row)][row["id"]] = RecipientStatus(row["status"])
+    after = {
+        key: {id_: next_status(status, RecipientEvent.RELEASED) for id_, status in before.items()}
+        for key, before in statuses.items()
+    }
+    recipients = [
+        (*key, id_, before, after[key][id_], None, None)
+        for key in keys
+        for id_, before in statuses[key].items()
+        if after[key][id_] is not before
+    ]
+    await connection.execute(
+        sql.UPDATE_EMAILS,
+        *columns(
+            (row["tenant_id"], row["email_id"], row["status"], roll_up(after[_key(row)].values()))
+            for row in emails
+        ),
+        *between,
+    )
+    if recipients:
+        await connection.execute(sql.UPDATE_RECIPIENTS, *columns(recipients), *between)
+    mode = {_key(row): row["mode"] for row in emails}
+    await insert_events(
+        connection,
+        [
+            NewEvent(
+                tenant_id=tenant_id,
+                subject_id=email_id,
+                mode=mode[(tenant_id, email_id)],
+                type="email.released",
+                recipient_id=id_,
+            )
+            for tenant_id, email_id, id_, *_ in recipients
+        ],
+    )
+
+
+def _key(row: asyncpg.Record) -> Key:
+    return row["tenant_id"], row["email_id"]
