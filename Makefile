@@ -10,7 +10,7 @@ lock_options := --quiet --no-header --no-annotate
 
 # pytest takes further arguments from here: make test ARGS="tests/unit -x"
 ARGS ?=
-# What to measure, by name: make bench ONLY=accept,whole-vs-postfix
+# What to measure, or to break, by name: make bench ONLY=accept,whole-vs-postfix
 ONLY ?=
 
 .PHONY: help
@@ -77,6 +77,10 @@ bench-quick: bootstrap ## Measure accepting, delivering and latency roughly, wit
 .PHONY: profile
 profile: bootstrap ## Say where an API process and a worker spend their time under load
 	@$(python) -m bench.profile
+
+.PHONY: faults
+faults: bootstrap ## Break everything in turn at full scale and count what became of the mail (25 min)
+	@$(python) -m tests.faults $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lock
 lock: bootstrap ## Resolve the dependencies anew and write the hashed lock files

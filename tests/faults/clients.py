@@ -1,117 +1,89 @@
-"""Customers' programs that send at a steady pace and repeat with the same key until answered."""
+"""Starts customers' programs in a process of their own, and asks how they get on."""
 
-import threading
+import random
 import time
-from collections import Counter, defaultdict
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
-import httpx
+from tests.faults.client_process import Report, serve
+from tests.faults.plans import Plan
+from tests.support.programs import wait_until
+from tests.support.side_process import SideProcess, side_process
 
-from tests.support.platform import Platform
-
-_THREADS = 8
-_TIMEOUT_S = 15.0
-_PAUSE_S = 0.3
-_GIVE_UP_AFTER_S = 180.0
-# Every so often an answered request comes again, as from a client that lost the answer.
-_REPEAT_EVERY = 10
-_MAX_RECIPIENTS = 3
+_ASK_EVERY_S = 0.1
+_FINISHED_WITHIN_S = 240.0
+# How many sends come once more at the end.
+_REPEATED = 300
 
 
 class Clients:
-    """A stream of sends, each with an idempotency key of its own; number n goes out at n · pace."""
+    """A plan under way; `running_clients` starts it."""
 
-    def __init__(self, platform: Platform, name: str, count: int, duration_s: float) -> None:
-        """name makes keys and recipients of this stream its own."""
-        self.name = name
-        self.count = count
-        self.answers: defaultdict[int, set[UUID]] = defaultdict(set)
-        """The ids of all positive answers to each send."""
-        self.refusals: Counter[str] = Counter()
-        """Answers and silences that a client takes for a reason to try again."""
-        self._url = f"{platform.api_url}/emails"
-        self._headers = {"authorization": f"Bearer {platform.tenant.live_key.token}"}
-        self._sender = f"hello@{platform.tenant.domain}"
-        self._duration_s = duration_s
-        self._started_s = 0.0
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(_THREADS)
-        self._running: list[Future[None]] = []
-        self._ended = threading.Event()
+    def __init__(self, plan: Plan, duration_s: float, process: SideProcess) -> None:
+        self.plan = plan
+        self._process = process
+        self._report: Report | None = None
+        self.started_s: float = process.ask("start")
+        self.planned_end_s = self.started_s + duration_s
+        """When the last send goes out if nothing holds it up, on the monotonic clock."""
 
     @property
-    def planned_end_s(self) -> float:
-        """When the last send goes out if nothing holds it up, on the monotonic clock."""
-        return self._started_s + self._duration_s
+    def report(self) -> Report:
+        """What the clients saw; they must have finished."""
+        assert self._report is not None, "the clients are still sending"
+        return self._report
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._started_s = time.monotonic()
-        self._running = [self._threads.submit(self._send_every, n) for n in range(_THREADS)]
-        self._threads.shutdown(wait=False)
-        threading.Thread(target=self._note_end, daemon=True).start()
+    @property
+    def answers(self) -> dict[int, set[UUID]]:
+        """The ids of all positive answers to each send; the clients must have finished."""
+        return {number: {UUID(id_) for id_ in ids} for number, ids in self.report.ids.items()}
+
+    def accepted(self) -> int:
+        """How many sends have a positive answer so far."""
+        return int(self._process.ask("accepted"))
+
+    def refusals(self) -> Counter[str]:
+        """Answers and silences so far that clients took for a reason to try again."""
+        refusals: Counter[str] = self._process.ask("refusals")
+        return refusals
+
+    def progress(self) -> str:
+        """How far they are, in words."""
+        refusals = "".join(f", {what} {n:,}" for what, n in self.refusals().most_common())
+        return f"{self.accepted():,} of {self.plan.count:,} accepted{refusals}"
 
     def sending_for(self, seconds: float) -> bool:
         """Wait that long, less where all is sent before; True while there is more to send."""
-        return not self._ended.wait(seconds)
+        until_s = time.monotonic() + seconds
+        while not (has_ended := self._process.ask("has_ended")):
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
+            time.sleep(min(_ASK_EVERY_S, left_s))
+        return not has_ended
 
     def finish(self) -> None:
-        """Wait until every send has an answer; raises what went wrong in a client."""
-        for thread in self._running:
-            thread.result()
+        """Wait until every send has an answer or was given up."""
+        if self._report is None:
+            wait_until(
+                lambda: self._process.ask("has_ended"),
+                within_s=_FINISHED_WITHIN_S,
+                what=f"{self.plan.name}: the clients have all answers",
+            )
+            self._report = self._process.ask("finish")
 
-    def repeat_all(self) -> None:
-        """Send everything once more, with the same keys."""
-        with httpx.Client(timeout=_TIMEOUT_S, headers=self._headers) as client:
-            for number in range(self.count):
-                self._send(client, number)
+    def repeat_some(self) -> None:
+        """Send a sample once more, with the same keys; the answers are added."""
+        numbers = sorted(self.report.ids)
+        if len(numbers) > _REPEATED:
+            numbers = random.Random(1).sample(numbers, _REPEATED)  # noqa: S311 - a sample.
+        self._report = self._process.ask("repeat", numbers)
 
-    def recipients(self, number: int) -> list[str]:
-        """Who gets a copy of send `number`; nobody gets two sends."""
-        return [
-            f"{self.name}-{number}-{position}@recipient.test"
-            for position in range(1 + number % _MAX_RECIPIENTS)
-        ]
 
-    def _note_end(self) -> None:
-        for thread in self._running:
-            thread.exception()
-        self._ended.set()
-
-    def _send_every(self, first: int) -> None:
-        with httpx.Client(timeout=_TIMEOUT_S, headers=self._headers) as client:
-            for number in range(first, self.count, _THREADS):
-                due_s = self._started_s + number * self._duration_s / self.count
-                time.sleep(max(0.0, due_s - time.monotonic()))
-                self._send(client, number)
-                if number % _REPEAT_EVERY == 0:
-                    self._send(client, number)
-
-    def _send(self, client: httpx.Client, number: int) -> None:
-        give_up_s = time.monotonic() + _GIVE_UP_AFTER_S
-        while (refusal := self._try(client, number)) is not None:
-            with self._lock:
-                self.refusals[refusal] += 1
-            assert time.monotonic() < give_up_s, f"send {number} was never accepted: {refusal}"
-            time.sleep(_PAUSE_S)
-
-    def _try(self, client: httpx.Client, number: int) -> str | None:
-        request = {
-            "from": self._sender,
-            "to": self.recipients(number),
-            "subject": f"{self.name} {number}",
-            "text": f"Sample text of send {number}.",
-        }
-        key = {"idempotency-key": f"{self.name}-{number}"}
-        try:
-            answer = client.post(self._url, json=request, headers=key)
-        except httpx.TransportError as error:
-            return type(error).__name__
-        if answer.is_success:
-            with self._lock:
-                self.answers[number].add(UUID(answer.json()["id"]))
-            return None
-        name = answer.json()["name"]
-        assert answer.status_code >= 500 or name == "concurrent_idempotent_requests", answer.text
-        return f"{answer.status_code} {name}"
+@contextmanager
+def running_clients(plan: Plan, api_url: str, duration_s: float) -> Iterator[Clients]:
+    """Send a plan through the API over duration_s seconds; the processes end with the block."""
+    with side_process("clients", serve, plan, f"{api_url}/emails", duration_s) as process:
+        yield Clients(plan, duration_s, process)
