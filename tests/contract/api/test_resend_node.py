@@ -127,9 +127,9 @@ def test_errors_carry_status_and_name(node_client: NodeClient) -> None:
         (["emails.send", EMAIL | {"from": "nobody"}], 422, "invalid_from_address"),
         (["emails.send", EMAIL | {"from": "a@example.org"}], 403, "validation_error"),
         (
-            ["emails.send", EMAIL | {"attachments": [{"path": "https://example.com/a"}]}],
+            ["emails.send", EMAIL | {"attachments": [{"path": "http://127.0.0.1/a"}]}],
             422,
-            "validation_error",
+            "invalid_attachment",
         ),
         (
             ["emails.send", EMAIL | {"attachments": [{"filename": "a", "content": "!"}]}],

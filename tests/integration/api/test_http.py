@@ -32,6 +32,20 @@ async def test_a_method_that_a_route_does_not_take_answers_in_json(
         assert set(response.headers["allow"].split(", ")) == {"GET", "POST"}
 
 
+async def test_a_slash_at_the_end_makes_no_difference(
+    client: httpx.AsyncClient, anonymous: httpx.AsyncClient
+) -> None:
+    # One of the two takes the framework's own way to the same handler.
+    for body, status in ((FROM | SEND, 200), (FROM, 422), ({"to": 5}, 422)):
+        answers = [await client.post(path, json=body) for path in ("/emails", "/emails/")]
+        assert [answer.status_code for answer in answers] == [status, status]
+        assert [set(answer.headers) for answer in answers] == [set(answers[0].headers)] * 2
+        if status != 200:
+            assert answers[0].json() == answers[1].json()
+    for path in ("/emails", "/emails/", "/emails/batch", "/emails/batch/"):
+        assert is_error(await anonymous.post(path, json={}), 401, "missing_api_key"), path
+
+
 async def test_the_root_leads_to_the_description(anonymous: httpx.AsyncClient) -> None:
     root = await anonymous.get("/")
     assert root.json() == {"name": "Tallypost API", "documentation": "/openapi.json"}

@@ -90,7 +90,11 @@ async def test_each_sign_in_has_a_token_of_its_own(
     assert await people.find_session(console, first, PEPPERS) is not None
 
 
-@pytest.mark.parametrize("token", ["", "x", "x" * 43, "\ud800" * 43, new_token() + "x"])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "x" * 43, "\ud800" * 43, new_token() + "x"],
+    ids=["empty", "short", "as long", "surrogates", "longer"],
+)
 async def test_token_that_nobody_got_finds_nobody(console: SessionMaker, token: str) -> None:
     assert await people.find_session(console, token, PEPPERS) is None
 

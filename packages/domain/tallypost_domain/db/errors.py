@@ -20,6 +20,8 @@ AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    # Of a connection that broke in the middle of something.
+    asyncpg.InternalClientError,
     asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,

@@ -25,13 +25,21 @@ async def create_tenant(
     name: str,
     key_ring: KeyRing,
     rate_limit_per_s: float | None = None,
+    monthly_quota: int | None = None,
 ) -> None:
     """Make a tenant with its data key and its two streams.
 
     session must be the new tenant's own: its id is made by the caller, before there is a row.
     """
     data_key = new_data_key(key_ring, tenant_id)
-    session.add(Tenant(id=tenant_id, name=name, rate_limit_per_s=rate_limit_per_s))
+    session.add(
+        Tenant(
+            id=tenant_id,
+            name=name,
+            rate_limit_per_s=rate_limit_per_s,
+            monthly_quota=monthly_quota,
+        )
+    )
     await session.flush()
     session.add(
         TenantDataKey(
