@@ -1,6 +1,7 @@
 """The wire that tests break does what it is told, and nothing else."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -178,14 +179,13 @@ def test_a_wire_that_is_full_makes_the_sender_wait(run: Callable[[Test], None]) 
 
 def test_a_server_that_is_away_is_away_by_way_of_the_proxy(run: Callable[[Test], None]) -> None:
     async def test() -> None:
-        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        server.close()
-        await server.wait_closed()
-        async with TCPProxy(port) as proxy:
-            reader, writer = await _connect(proxy)
-            await _expect_reset(reader)
-            writer.close()
+        # Bound and never listening: nobody else can answer on its port.
+        with socket.socket() as away:
+            away.bind(("127.0.0.1", 0))
+            async with TCPProxy(away.getsockname()[1]) as proxy:
+                reader, writer = await _connect(proxy)
+                await _expect_reset(reader)
+                writer.close()
 
     run(test)
 
