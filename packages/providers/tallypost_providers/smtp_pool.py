@@ -130,8 +130,8 @@ class SMTPPool:
             note = "no connection became free in time"
             raise HandoverStopped("connect", Silence.TIMEOUT, note) from error
         except asyncio.CancelledError:
-            if not place.cancelled():
-                # It was given and cannot be used any more.
+            # Given, and of no use any more; not so where the time was up in the same moment.
+            if not place.cancelled() and place.exception() is None:
                 self._give_place()
             raise
         finally:

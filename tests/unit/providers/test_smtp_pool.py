@@ -34,6 +34,22 @@ async def test_place_given_to_a_caller_that_was_cancelled_goes_to_the_next() -> 
     await take_place(pool)
 
 
+async def test_place_that_was_never_given_is_not_given_back() -> None:
+    pool = SMTPPool(refuse, 1)
+    with await pool.lease(Budget(IN_TIME_S)):
+        waiting = asyncio.create_task(take_place(pool, 0.0))
+        await asyncio.sleep(0)
+
+        def cancel_when_its_time_is_up() -> None:
+            waiting.cancel()
+
+        # After the timer of the wait, and before the waiter runs again.
+        asyncio.get_running_loop().call_later(0.0, cancel_when_its_time_is_up)
+        await asyncio.wait([waiting])
+        with pytest.raises(HandoverStopped):
+            await take_place(pool, NO_TIME_S)
+
+
 async def test_callers_that_gave_up_waiting_are_passed_over() -> None:
     pool = SMTPPool(refuse, 1)
     with await pool.lease(Budget(IN_TIME_S)):

@@ -76,6 +76,9 @@ class ChangeFeed:
             except (*AWAY, asyncpg.PostgresError) as error:
                 if self._heard_until_s is not None:
                     log.warning("changes.lost", error=type(error).__name__)
+            except Exception:
+                # The edge of this task. Without it nobody would listen any more, and nobody know.
+                log.exception("changes.crashed")
             self._heard_until_s = None
             await asyncio.sleep(_RECONNECT_AFTER_S)
 

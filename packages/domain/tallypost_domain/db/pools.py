@@ -18,7 +18,6 @@ else:
     Pool = asyncpg.Pool
     Connection = asyncpg.Connection
 
-
 # Every statement of the hot path finds its rows by key, whatever statistics say. A fresh partition
 # has none: it would be read from end to end, and the plan kept while it grows.
 _BY_KEY_ONLY = {
@@ -29,6 +28,10 @@ _BY_KEY_ONLY = {
     # A plan made anew for each call costs more than what it does.
     "plan_cache_mode": "force_generic_plan",
 }
+
+
+class NothingCommitted(Exception):
+    """A statement of the transaction had failed, so that the server rolled it back at COMMIT."""
 
 
 async def create_pool(url: str, *, size: int, app: str) -> Pool:
@@ -62,7 +65,8 @@ async def transaction(
     """One transaction that sees the rows of the named tenants, for the roles that serve many.
 
     lock_timeout_ms is how long a statement waits for a lock, in the place of the pool's setting.
-    Raises DatabaseUnavailable where the server is away.
+    Raises DatabaseUnavailable where the server is away, and NothingCommitted where a statement had
+    failed and the block went on as if it had not.
     """
     begin = f"BEGIN; {_naming(tenant_ids)}"
     if lock_timeout_ms is not None:
@@ -73,7 +77,7 @@ async def transaction(
                 # One round trip for all; ids need no quoting.
                 await connection.execute(begin)
                 yield connection
-                await connection.execute("COMMIT")
+                await _commit(connection)
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -87,6 +91,11 @@ async def name_tenants(connection: Connection, tenant_ids: Iterable[UUID]) -> No
 def _naming(tenant_ids: Iterable[UUID]) -> str:
     names = ",".join({str(tenant_id) for tenant_id in tenant_ids})
     return f"SELECT set_config('app.tenant_ids', '{{{names}}}', true)"
+
+
+async def _commit(connection: Connection) -> None:
+    if await connection.execute("COMMIT") != "COMMIT":
+        raise NothingCommitted
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -35,6 +35,15 @@ from tallypost_domain.usage.quotas import Lease, spend
 Answer = Acceptance | IdempotencyConflict | ConcurrentIdempotentRequest
 
 
+# What comes with these says nothing of a commit that was sent before: a server that is shut down or
+# crashes ends the connection at any moment.
+_SAYS_NOTHING = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+
 class StoredBefore(Exception):
     """Rows of these emails are there already: an earlier attempt was committed after all."""
 
@@ -152,9 +161,7 @@ async def _store_step_by_step(
 
 def _is_answer(error: BaseException | None) -> bool:
     """True where it was the server that refused, so that it has stored nothing."""
-    return isinstance(error, asyncpg.PostgresError) and not isinstance(
-        error, asyncpg.PostgresConnectionError
-    )
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, _SAYS_NOTHING)
 
 
 def _fate_unknown(submissions: Sequence[Submission], error: DatabaseUnavailable) -> FateUnknown:

@@ -126,16 +126,18 @@ async def _write_emails(connection: Connection, decided: Sequence[Decided]) -> N
 
 
 async def _write_recipients(connection: Connection, decided: Sequence[Decided]) -> None:
+    # As for emails: what is expected is what the first found, what is written what the last says.
+    expected: dict[UUID, RecipientStatus] = {}
     rows: dict[UUID, tuple[Any, ...]] = {}
     for item in decided:
         changes = {change.recipient_id: change for change in item.settlement.changes}
         for recipient_id, status in item.decision.statuses.items():
             change = changes.get(recipient_id)
-            before = rows[recipient_id][3] if recipient_id in rows else None
+            before = expected.setdefault(recipient_id, item.stored.statuses[recipient_id])
             rows[recipient_id] = (
                 *item.key,
                 recipient_id,
-                before or item.stored.statuses[recipient_id],
+                before,
                 status,
                 change.detail if change else None,
                 change.provider_message_id if change else None,

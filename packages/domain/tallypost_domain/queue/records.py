@@ -55,7 +55,7 @@ async def record_and_mark(
                 return await _write(connection, worker_id, decided, claims)
         except RowsChanged:
             # Recorded before, late, or changed meanwhile: the locks below tell which.
-            decided = None
+            pass
     async with transaction(pool, tenants) as connection:
         decided = await _decide_under_locks(connection, settlements, claims, policy)
         return await _write(connection, worker_id, decided, claims)
