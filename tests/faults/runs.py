@@ -84,6 +84,7 @@ class Run:
         self._clients: list[Clients] = []
         self._sent: list[Sent] = []
         self._healed_at_s: float | None = None
+        self._recovery_s: float | None = None
         self._refused_emails = 0
         self._is_doubt_forbidden = False
         self._broken: list[str] = []
@@ -158,6 +159,12 @@ class Run:
         """Nothing of this experiment may leave an email in doubt."""
         self._is_doubt_forbidden = True
 
+    def forbid_restarts(self) -> None:
+        """Settle; no program may have ended until then: what is broken is not theirs."""
+        self.settle()
+        restarted = [program.name for program in self.platform.programs if program.starts > 1]
+        self.require("no program restarts", not restarted, ", ".join(restarted))
+
     def require(self, promise: str, is_kept: object, found: object = "") -> None:
         """A promise of this experiment alone; found is what speaks against it."""
         if not is_kept:
@@ -175,7 +182,7 @@ class Run:
         """Wait until the clients have their answers and the platform has nothing left to do.
 
         Touches nothing. Returns the seconds since the last fault was over, or since the last send
-        was due where that is later.
+        was due where that is later; called again, what it returned at first.
         """
         self.progress.say("waits until nothing is left to do")
         for clients in self._clients:
@@ -184,10 +191,13 @@ class Run:
         while self.platform.count(_IS_UNSETTLED):
             assert time.monotonic() < deadline_s, "there is work left that nobody does"
             time.sleep(_LOOK_EVERY_S)
-        since_s = [clients.planned_end_s for clients in self._clients]
-        if self._healed_at_s is not None:
-            since_s.append(self._healed_at_s)
-        return max(0.0, time.monotonic() - max(since_s)) if since_s else 0.0
+        if self._recovery_s is None:
+            since_s = [clients.planned_end_s for clients in self._clients]
+            if self._healed_at_s is not None:
+                since_s.append(self._healed_at_s)
+            now_s = time.monotonic()
+            self._recovery_s = max(0.0, now_s - max(since_s, default=now_s))
+        return self._recovery_s
 
     def conclude(self, recovery_s: float) -> Outcome:
         """Judge what was acknowledged, once nothing is left to do."""
@@ -255,7 +265,10 @@ def run_experiment(
             recovery_s = run.settle()
             if experiment.recovery_limit_s is not None:
                 run.at_most("seconds to recover", recovery_s, experiment.recovery_limit_s)
-            return run.conclude(recovery_s)
+            outcome = run.conclude(recovery_s)
         except Exception as error:
             error.add_note(platform.logs())
             raise
+        if outcome.broken:
+            progress.show(platform.logs().splitlines())
+        return outcome

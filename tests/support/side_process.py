@@ -44,6 +44,11 @@ class SideProcess:
             except (EOFError, OSError) as error:
                 raise RuntimeError(f"the {self._name} has ended") from error
 
+    def close(self) -> None:
+        """Ask nothing more, which ends the process; whoever is asking gets an answer first."""
+        with self._lock:
+            self._channel.close()
+
 
 @contextmanager
 def side_process(name: str, serve: Serve, *arguments: object) -> Iterator[SideProcess]:
@@ -54,12 +59,13 @@ def side_process(name: str, serve: Serve, *arguments: object) -> Iterator[SidePr
     process = context.Process(target=_run, args=(theirs, serve, arguments), name=name, daemon=True)
     process.start()
     theirs.close()
+    asking = SideProcess(name, ours)
     try:
         if not ours.poll(_START_WITHIN_S) or ours.recv() != _READY:
             raise RuntimeError(f"the {name} did not start")
-        yield SideProcess(name, ours)
+        yield asking
     finally:
-        ours.close()
+        asking.close()
         process.join(_STOP_WITHIN_S)
         if process.is_alive():
             process.kill()

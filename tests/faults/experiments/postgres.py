@@ -23,7 +23,7 @@ def _crash(run: Run) -> None:
     time.sleep(run.pick(small=1.0, full=40.0))
     postgres.start()
     run.note_healed()
-    clients.finish()
+    run.forbid_restarts()
     refusals = clients.report.refusals
     run.require(
         "clients get 503 while PostgreSQL is away",

@@ -1,6 +1,7 @@
 """The world's mail servers refuse, break off, keep silent or speak slowly."""
 
 from tallypost_simulators.smtp_faults import Fault
+from tests.faults.clients import Clients
 from tests.faults.plans import GONE
 from tests.faults.runs import Experiment, Run
 from tests.support.programs import wait_until
@@ -43,14 +44,9 @@ def _hang(run: Run) -> None:
             Fault(phase="final", action="drip", drip_s=0.1, probability=0.02),
             latency_s=_LATENCY_S,
         )
-        clients.sending_for(run.pick(small=0.3, full=4.0))
-    taken = run.sink.taken()
-    wait_until(
-        lambda: run.sink.taken() > taken or not clients.sending_for(0),
-        within_s=_GOES_ON_WITHIN_S,
-        what="mail goes on by other connections",
-    )
-    # Slow bytes in both directions, then silence, on the wire of every worker.
+        clients.sending_for(run.pick(small=0.1, full=3.0))
+        _wait_for_more(run, clients)
+    # Slow bytes in both directions, for every worker.
     wires = [run.links[worker.name, "smtp"] for worker in run.platform.workers]
     for wire in wires:
         wire.drip(200)
@@ -59,11 +55,21 @@ def _hang(run: Run) -> None:
         wire.mend()
     run.sink.misbehave()
     run.note_healed()
+    run.forbid_restarts()
+
+
+def _wait_for_more(run: Run, clients: Clients) -> None:
+    taken = run.sink.taken()
+    wait_until(
+        lambda: run.sink.taken() > taken or not clients.sending_for(0),
+        within_s=_GOES_ON_WITHIN_S,
+        what="mail goes on by other connections",
+    )
 
 
 EXPERIMENTS = (
     Experiment(name="smtp-mixed", play=_mix),
     Experiment(
-        name="smtp-hang", play=_hang, settings={"TALLYPOST_DELIVERY_HANDOVER_TIMEOUT_S": "5"}
+        name="smtp-hang", play=_hang, settings={"TALLYPOST_DELIVERY_HANDOVER_TIMEOUT_S": "3"}
     ),
 )
