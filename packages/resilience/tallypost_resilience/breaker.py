@@ -5,6 +5,7 @@ counter elsewhere. Only a probe needs leave from Redis, so that a peer that is j
 meets one call of the whole cluster, not one of each process.
 """
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -167,7 +168,9 @@ class Breaker:
         if ticket.is_probe and self._leases is not None:
             # After a failure nobody else needs to find out the same before open_s has passed.
             keep_s = self._config.open_s if verdict is Verdict.FAILURE else 0.0
-            await self._leases.keep(key, token, keep_s)
+            # In a task of its own: inside one that is being cancelled a timeout ends in another
+            # cancellation, up to Python 3.11.2, which is Debian 12's.
+            await asyncio.create_task(self._leases.keep(key, token, keep_s))
 
     def _report(self, key: str, state: BreakerState) -> None:
         metrics.record_breaker_change(self._name, state.value)
