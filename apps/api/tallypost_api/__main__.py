@@ -1,8 +1,7 @@
 """Runs the public API: `python -m tallypost_api`."""
 
-import gc
-
 from tallypost_api.app import create_app
+from tallypost_core.collector import spare_the_collector
 from tallypost_core.errors import AppError
 from tallypost_core.settings.apps import APISettings, load_or_exit
 from tallypost_telemetry import logging, serving
@@ -16,19 +15,8 @@ def main() -> None:
         app = create_app(settings)
     except (ValueError, AppError) as error:
         raise SystemExit(f"The settings cannot be used: {error}") from error
-    _spare_the_collector()
+    spare_the_collector()
     serving.run(app, settings.api.host, settings.api.port, on_stop=app.ops.begin_shutdown)
-
-
-def _spare_the_collector() -> None:
-    """Let garbage collection pass over what lives as long as the process.
-
-    Requests leave hardly any cycles behind. Searching all modules for them again and again took a
-    quarter of the time of a request, and made some wait for tenths of a second (measured).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Never a tenant, an address or an id. Each process counts for itself and is scrap
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 from prometheus_client import (
     CollectorRegistry,
@@ -53,6 +54,12 @@ _ATTEMPT_DURATION = Histogram(
     "Time that one handover to a provider took, whatever its outcome.",
     ("provider",),
     buckets=_FAST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_PROVIDER_BUSY = Counter(
+    "tallypost_provider_busy_total",
+    "Handovers put off because every connection to the provider stayed in use.",
+    ("provider",),
     registry=REGISTRY,
 )
 _CLAIM_DURATION = Histogram(
@@ -139,6 +146,11 @@ _EGRESS_DURATION = Histogram(
 )
 
 
+# The library looks a child up under a lock, by words that it makes anew; there are few of these.
+_duration_of = cache(_ATTEMPT_DURATION.labels)
+_handovers_of = cache(_HANDOVERS.labels)
+
+
 def record_http_request(method: str, route: str, status: int, duration_s: float) -> None:
     """Count one answered request.
 
@@ -157,9 +169,14 @@ def record_accepted(mode: str, lane: str, count: int = 1) -> None:
 
 def record_handover(provider: str, outcomes: Iterable[str], duration_s: float) -> None:
     """Count one handover: its duration once, and the outcome of each of its recipients."""
-    _ATTEMPT_DURATION.labels(provider).observe(duration_s)
+    _duration_of(provider).observe(duration_s)
     for outcome in outcomes:
-        _HANDOVERS.labels(provider, outcome).inc()
+        _handovers_of(provider, outcome).inc()
+
+
+def record_provider_busy(provider: str) -> None:
+    """Count one handover for which no connection became free in time."""
+    _PROVIDER_BUSY.labels(provider).inc()
 
 
 def record_claim(size: int, duration_s: float) -> None:

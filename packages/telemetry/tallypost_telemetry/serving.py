@@ -16,6 +16,7 @@ import uvloop
 from structlog.typing import FilteringBoundLogger
 
 from tallypost_telemetry.asgi import ASGIApp
+from tallypost_telemetry.joined_writes import HTTPProtocol
 
 STOP_LIMIT_S = 10.0
 """Longest time from the stop event to the end of `serve`."""
@@ -105,7 +106,7 @@ class _Server(uvicorn.Server):
                 app,
                 interface="asgi3",
                 loop="none",
-                http="httptools",
+                http=HTTPProtocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -52,6 +52,7 @@ def _every_metric_has_a_sample() -> None:
     metrics.record_bulkhead_entry("sample", "entered")
     metrics.record_single_flight("sample", "ran")
     metrics.record_egress("sample", "2xx", 0.1)
+    metrics.record_provider_busy("smtp")
 
 
 def test_every_metric_says_in_a_sentence_what_it_counts() -> None:
