@@ -6,21 +6,25 @@ passes the suite and stands under the entry point group `tallypost.providers` is
 1. **One entry per recipient.** `send` returns exactly one RecipientResult for each recipient of
    `email.recipients`, in that order, whatever happened.
 2. **Every answer and every silence is an Outcome.** `send` raises for nothing that a peer or a
-   network does. It raises EmailNotBuildable, before any contact, for an email that can never
-   become a message; a programming error may raise anything.
+   network does. It raises EmailNotBuildable for an email that can never become a message, and
+   ProviderBusy where no connection becomes free in time or it is closed, each before any contact;
+   a programming error may raise anything.
 3. **The class says what is known, not what is likely.** ACCEPTED, REJECTED, DEFERRED, THROTTLED,
    SUSPENDED and UNAVAILABLE each rest on a statement by the peer, or on the fact that no byte
    of the body had left. Once one byte has left and no statement came, it is AMBIGUOUS.
 4. **The mapping is a table** (for SMTP `smtp_failures.FAILURES`), each row with its source, each
    row tested.
 5. **Time is bounded.** `send` returns within timeout_s, waiting for a connection included. It
-   does not begin the body when too little time is left to hear the answer.
+   does not wait so long that too little time is left for the dialogue, nor begin the body when
+   too little is left to hear the answer.
 6. **A repeat is the same bytes.** With raw_mime the message is `message.render(email)`, a pure
    function of the email, so that a duplicate can be recognised by its Message-ID.
 7. **Nothing is shared but connections.** Calls may run at the same time; one that fails or is
    cancelled never leaves a connection in an unknown state for the next.
 8. **Settings are judged once.** A constructor raises ProviderMisconfigured that names the
-   variable; it does no network I/O. `close` gives back every connection and may run twice.
+   variable; it does no network I/O. `close` gives back every connection and may run twice. A
+   handover that is under way finishes first, with the outcome that it would have had; further
+   emails are handed over as before or refused with ProviderBusy.
 9. **No secrets, no bodies.** `detail` and `evidence` hold the peer's words, clipped; they may
    name an address, so they go to the tenant's timeline and never to a log.
 """

@@ -1,4 +1,4 @@
-"""Errors that an adapter raises before anything was sent, and what a store of messages raises."""
+"""Errors that an adapter raises before any contact, and what a store of messages raises."""
 
 from typing import ClassVar
 
@@ -34,6 +34,15 @@ class NoRouteAvailable(ProviderError):
 
     code: ClassVar[str] = "no_route_available"
     kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
+
+
+class ProviderBusy(Exception):
+    """The adapter had no connection to spare in time, or is closed; nothing was sent.
+
+    It says nothing about the peer, which was not asked, nor about the email, which is due again.
+    So it is no AppError: a breaker would take one that is UNAVAILABLE for a failure of the peer,
+    and any other for an answer.
+    """
 
 
 class StoreOutcomeUnknown(Exception):

@@ -63,4 +63,4 @@ class InboxProvider:
         return same_for_all(email, Outcome.ACCEPTED, phase="store")
 
     async def close(self) -> None:
-        """Nothing to give back: the store belongs to whoever passed it in."""
+        """Do nothing: the store belongs to whoever passed it in, and goes on taking emails."""

@@ -10,6 +10,7 @@ over 998 octets, so it needs no extension of any peer.
 import datetime as dt
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from tallypost_providers.addresses import parse_mailbox
@@ -80,8 +81,8 @@ def write_message(email: OutgoingEmail) -> WrittenMessage:
 
 
 def _message_fields(email: OutgoingEmail) -> list[Field]:
-    sender = parse_mailbox(email.from_header, "from")
-    fields = [("Date", _date(email.created_at)), ("From", encode_mailboxes("From", [sender]))]
+    sender, domain = _sender(email.from_header)
+    fields = [("Date", _date(email.created_at)), ("From", sender)]
     for name, field, written in (
         ("Reply-To", "reply_to", email.reply_to),
         ("To", "to", email.to),
@@ -91,7 +92,7 @@ def _message_fields(email: OutgoingEmail) -> list[Field]:
             mailboxes = [parse_mailbox(text, field) for text in written]
             fields.append((name, encode_mailboxes(name, mailboxes)))
     fields.append(("Subject", encode_text("Subject", email.subject)))
-    fields.append(("Message-ID", message_id(email.email_id, sender.domain)))
+    fields.append(("Message-ID", message_id(email.email_id, domain)))
     for name, value in email.headers.items():
         if not _HEADER_NAME.fullmatch(name) or is_reserved_header(name):
             raise EmailNotBuildable("A header name is reserved or malformed.", field="headers")
@@ -99,6 +100,13 @@ def _message_fields(email: OutgoingEmail) -> list[Field]:
     fields.append((EMAIL_ID_HEADER, str(email.email_id)))
     fields.append(("MIME-Version", "1.0"))
     return fields
+
+
+@lru_cache(maxsize=1024)
+def _sender(from_header: str) -> tuple[str, str]:
+    """The value of From, and its domain; a tenant writes from few addresses."""
+    mailbox = parse_mailbox(from_header, "from")
+    return encode_mailboxes("From", [mailbox]), mailbox.domain
 
 
 def _date(moment: dt.datetime) -> str:

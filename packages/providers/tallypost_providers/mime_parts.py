@@ -151,15 +151,29 @@ def quoted_printable(body: bytes) -> bytes:
 def _is_plain(text: bytes) -> bool:
     """True where no relay or mailbox file has a reason to change a byte.
 
+    text must be empty or end with LF, as `text_part` sees to: of one that ends without, a lone
+    dot at the very end would pass.
     A lone dot ends a message in SMTP; with none in any body, no fault of a peer in taking dots
     away can make two messages of one.
     """
-    if not text.isascii() or len(text.translate(None, delete=_CONTROLS)) != len(text):
+    # Single bytes are found at the speed of memory; of longer words CPython finds the last in a
+    # fraction of the time that it takes for the first (1 against 4 to 6 µs for 10 kB).
+    if not text.isascii() or any(map(text.__contains__, _CONTROLS)):
         return False
-    if text.startswith(b"From ") or b"\nFrom " in text:
+    if text.startswith((b"From ", b".\n")) or text.rfind(b"\nFrom ") >= 0:
         return False
-    lines = text.split(b"\n")
-    return max(map(len, lines)) <= _PLAIN_LINE_MAX_BYTES and b"." not in lines
+    return text.rfind(b"\n.\n") < 0 and _has_short_lines(text)
+
+
+def _has_short_lines(text: bytes) -> bool:
+    start = 0
+    while len(text) - start > _PLAIN_LINE_MAX_BYTES:
+        # The last line end within reach: every line up to there is short.
+        end = text.rfind(b"\n", start, start + _PLAIN_LINE_MAX_BYTES + 1)
+        if end < 0:
+            return False
+        start = end + 1
+    return True
 
 
 def _cut_lines(encoded: bytes) -> bytes:

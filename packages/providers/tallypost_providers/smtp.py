@@ -52,19 +52,24 @@ class SMTPProvider:
         self._pool = SMTPPool(self._open, settings.connections)
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
-        """Hand one email over; see `types.Provider.send`."""
+        """Hand one email over; see `types.Provider.send`.
+
+        Raises ProviderBusy where no connection becomes free in one third of the time.
+        """
         budget = Budget(timeout_s)
-        handover = SMTPHandover(email, await render_async(email), budget)
+        handover = SMTPHandover(email, budget)
         if not handover.is_over:
             try:
                 with await self._pool.lease(budget) as lease:
-                    await _run(handover, lease)
+                    # Not sooner: those who wait would each keep a message in memory, and one that
+                    # gets no place would have been signed for nothing.
+                    await _run(handover, await render_async(email), lease)
             except HandoverStopped as stop:
                 handover.stop(stop)
         return handover.result()
 
     async def close(self) -> None:
-        """Say goodbye on every idle connection."""
+        """Say goodbye on every idle connection; those in use end with their handovers."""
         await self._pool.close()
 
     async def _open(self, budget: Budget) -> SMTPConnection:
@@ -73,16 +78,16 @@ class SMTPProvider:
         )
 
 
-async def _run(handover: SMTPHandover, lease: Lease) -> None:
+async def _run(handover: SMTPHandover, message: bytes, lease: Lease) -> None:
     connection = await lease.connect(handover.budget)
     try:
-        await handover.run(connection)
+        await handover.run(connection, message)
     except HandoverStopped as stop:
         # The peer may close a kept connection at any time, and that is nobody's fault: a new
         # one takes over, once, as long as not a byte of the body has left.
         if not (connection.is_reused and stop.is_broken) or stop.phase == "final":
             raise
-        await handover.run(await lease.reconnect(handover.budget))
+        await handover.run(await lease.reconnect(handover.budget), message)
 
 
 def _require_host(settings: SMTPSettings) -> str:

@@ -17,16 +17,23 @@ PHASE_LIMIT_S: dict[Phase, float] = {
 
 
 class Budget:
-    """The time of one handover, part of which is kept back for the final reply.
+    """The time of one handover, shared out so that nothing is begun that cannot be ended.
 
-    Once the body is out, running out of time is ambiguous; before it, harmless. So the phases
-    before the body share two thirds, and the body starts only if the last third is left.
+    Waiting for a place in the pool may take the first third, so that whoever gets one has time
+    for the dialogue. What the wait leaves of two thirds is for all that comes before the body.
+    Once the body is out, running out of time is ambiguous, so it starts only if the last third
+    is left for the final reply.
     """
 
     def __init__(self, timeout_s: float) -> None:
         started_s = monotonic_s()
+        self._place_by_s = started_s + timeout_s / 3
         self._body_starts_by_s = started_s + timeout_s * 2 / 3
         self._ends_by_s = started_s + timeout_s
+
+    def left_for_place_s(self) -> float:
+        """Seconds that waiting for a place may still take; 0 where none are left."""
+        return max(0.0, self._place_by_s - monotonic_s())
 
     def deadline_s(self, phase: Phase, limit_s: float | None = None) -> float:
         """When what is now begun in this phase must be over, on the monotonic clock.

@@ -14,16 +14,13 @@ _RESET_LIMIT_S = 3.0
 
 
 class SMTPHandover:
-    """One message on its way; `run` once per connection, then `result`.
+    """One email on its way; `run` once per connection, then `result`.
 
     Recipients whose address no envelope can hold are refused here and never named to the peer.
     """
 
-    def __init__(self, email: OutgoingEmail, message: bytes, budget: Budget) -> None:
-        """message has CRLF line ends.
-
-        Raises EmailNotBuildable where the envelope sender, which is ours, is unusable.
-        """
+    def __init__(self, email: OutgoingEmail, budget: Budget) -> None:
+        """Raises EmailNotBuildable where the envelope sender, which is ours, is unusable."""
         sender = email.envelope_sender
         if sender and not (sender.isascii() and is_path(sender)):
             raise EmailNotBuildable("The envelope sender is unusable.", field="envelope_sender")
@@ -31,7 +28,6 @@ class SMTPHandover:
         self._sender = sender
         self._addresses = [recipient.address for recipient in email.recipients]
         self._are_all_ascii = all(address.isascii() for address in self._addresses)
-        self._message = message
         self._answers = Answers(email)
 
     @property
@@ -39,11 +35,12 @@ class SMTPHandover:
         """True where something is known about every recipient."""
         return self._answers.is_complete
 
-    async def run(self, connection: SMTPConnection) -> None:
+    async def run(self, connection: SMTPConnection, message: bytes) -> None:
         """Go through the whole dialogue; the connection is left in step if it can be.
 
-        Answers of an earlier run on another connection that broke before the body are kept only
-        where they refused a recipient.
+        message has CRLF line ends and is the same on each connection. Answers of an earlier run on
+        another connection that broke before the body are kept only where they refused a
+        recipient.
         Raises HandoverStopped.
         """
         self._answers.evidence = {
@@ -54,12 +51,12 @@ class SMTPHandover:
             self._refuse_what_needs_utf8()
         places = self._answers.list_open()
         self.budget.require_time("mail")
-        if not places or not await self._announce(connection, places):
+        if not places or not await self._announce(connection, message, places):
             self._answers.phase = "rcpt"
             return
         # Before the first byte: nothing may be begun whose end cannot be waited for.
         self.budget.require_time("data")
-        content = as_data(self._message)
+        content = as_data(message)
         self._answers.settle("final", await connection.wire.send_body(content, self.budget))
 
     def stop(self, stop: HandoverStopped) -> None:
@@ -77,9 +74,12 @@ class SMTPHandover:
         note = "The address needs SMTPUTF8, which the peer does not offer."
         self._answers.record(places, "rcpt", Silence.MISSING, note)
 
-    async def _announce(self, connection: SMTPConnection, places: Sequence[int]) -> bool:
+    async def _announce(
+        self, connection: SMTPConnection, message: bytes, places: Sequence[int]
+    ) -> bool:
         """All that comes before the body; False where the peer took no recipient."""
-        commands = Commands(connection, self.budget, self._lines(connection, places))
+        lines = self._lines(connection, message, places)
+        commands = Commands(connection, self.budget, lines)
         try:
             if await self._go_to_data(commands, places, is_reused=connection.is_reused):
                 return True
@@ -92,9 +92,11 @@ class SMTPHandover:
         await commands.forgo_rest()
         return False
 
-    def _lines(self, connection: SMTPConnection, places: Sequence[int]) -> list[bytes]:
+    def _lines(
+        self, connection: SMTPConnection, message: bytes, places: Sequence[int]
+    ) -> list[bytes]:
         """The commands; raises HandoverStopped for a message that the peer cannot take."""
-        size_bytes = len(self._message)
+        size_bytes = len(message)
         limit_bytes = connection.size_limit_bytes
         if limit_bytes is not None and size_bytes > limit_bytes:
             note = f"The message has {size_bytes} bytes, the peer takes {limit_bytes}."
@@ -102,7 +104,7 @@ class SMTPHandover:
         mail = f"MAIL FROM:<{self._sender}>"
         if connection.takes_size:
             mail += f" SIZE={size_bytes}"
-        if not self._message.isascii():
+        if not message.isascii():
             if not connection.takes_8bit:
                 note = "The message needs 8BITMIME, which the peer does not offer."
                 raise HandoverStopped("mail", Silence.MISSING, note)

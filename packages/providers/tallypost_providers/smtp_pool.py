@@ -7,15 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from tallypost_core.clock import monotonic_s
+from tallypost_providers.errors import ProviderBusy
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget
-from tallypost_providers.smtp_failures import HandoverStopped, Silence
 
 # Below the shortest idle time-outs of common relays, so that a session is seldom found dead.
 MAX_IDLE_S = 20.0
 # A session this old gives way to a fresh one, so that changes in DNS take effect.
 MAX_AGE_S = 300.0
-_WAIT_LIMIT_S = 60.0
 
 Opener = Callable[[Budget], Awaitable[SMTPConnection]]
 
@@ -80,8 +79,11 @@ class SMTPPool:
     async def lease(self, budget: Budget) -> Lease:
         """A place in the pool, to be used as `with await pool.lease(budget) as lease`.
 
-        Raises HandoverStopped where no place becomes free in time.
+        Raises ProviderBusy where no place becomes free in the first third of the time, or the
+        pool is closed.
         """
+        if self._is_closed:
+            raise ProviderBusy
         if self._free > 0:
             # Nobody waits while a place is free: it goes from hand to hand.
             self._free -= 1
@@ -110,8 +112,13 @@ class SMTPPool:
         self._give_place()
 
     async def close(self) -> None:
-        """Take leave of the peer on every idle connection; those in use close as they return."""
+        """Take leave of the peer on every idle connection; those in use close as they return.
+
+        Nobody gets a place any more, and whoever waits for one hears so at once.
+        """
         self._is_closed = True
+        for place in self._waiting:
+            _refuse_place(place)
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -122,13 +129,10 @@ class SMTPPool:
     async def _wait_for_place(self, budget: Budget) -> None:
         loop = asyncio.get_running_loop()
         place: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(budget.left_s("connect", _WAIT_LIMIT_S), _refuse_place, place)
+        timer = loop.call_later(budget.left_for_place_s(), _refuse_place, place)
         self._waiting.append(place)
         try:
             await place
-        except TimeoutError as error:
-            note = "no connection became free in time"
-            raise HandoverStopped("connect", Silence.TIMEOUT, note) from error
         except asyncio.CancelledError:
             # Given, and of no use any more; not so where the time was up in the same moment.
             if not place.cancelled() and place.exception() is None:
@@ -174,4 +178,4 @@ class SMTPPool:
 
 def _refuse_place(place: "asyncio.Future[None]") -> None:
     if not place.done():
-        place.set_exception(TimeoutError())
+        place.set_exception(ProviderBusy())

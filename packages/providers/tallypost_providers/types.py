@@ -204,10 +204,17 @@ class Provider(Protocol):
         cancellation after the first body byte loses evidence, so the worker cancels a handover
         only where it is still under way when the time to shut down is over.
         Raises EmailNotBuildable, always before any contact with the peer, for an email that no
-        retry can turn into a message: a fault of ours, not of the recipient or the peer.
+        retry can turn into a message: a fault of ours, not of the recipient or the peer. Raises
+        ProviderBusy, just as early, where no connection becomes free in time or the adapter is
+        closed: nothing is known of the peer then, and the email is due again.
         """
         ...
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Give back connections; may run twice.
+
+        Each connection that is in use is given back once its handover has finished, which may be
+        after `close` returns. A provider may refuse further emails with ProviderBusy, and those
+        that still wait for a connection.
+        """
         ...

@@ -17,6 +17,8 @@ from tallypost_simulators.smtp_faults import Fault, Faults
 from tallypost_simulators.smtp_reception import ReceivedMessage
 from tallypost_simulators.smtp_sink import SMTPSink
 
+LATE_S = 0.2
+
 
 class Delivery(Struct, frozen=True):
     """One message as the other side has it."""
@@ -34,6 +36,8 @@ class Case(Struct):
     """From now on the other side states that it takes nothing."""
     fall_silent: Callable[[], None]
     """From now on the other side takes a message and never says so."""
+    answer_late: Callable[[], None]
+    """From now on the other side takes a message and says so a moment later."""
     recover: Callable[[], None]
 
 
@@ -55,6 +59,7 @@ async def smtp_case() -> AsyncIterator[Case]:
                 deliveries,
                 lambda: faults.active.append(Fault(phase="mail", reply="421 4.3.2 closing")),
                 lambda: faults.active.append(Fault(phase="final", action="hang")),
+                lambda: faults.active.append(Fault(phase="final", action="drip")),
                 faults.active.clear,
             )
         finally:
@@ -74,12 +79,15 @@ async def inbox_case() -> AsyncIterator[Case]:
         deliveries.append(Delivery(addresses, message))
         if state["mode"] == "silent":
             await asyncio.Event().wait()
+        if state["mode"] == "late":
+            await asyncio.sleep(LATE_S)
 
     yield Case(
         InboxProvider(store),
         deliveries,
         lambda: state.update(mode="fails"),
         lambda: state.update(mode="silent"),
+        lambda: state.update(mode="late"),
         lambda: state.update(mode="well"),
     )
 

@@ -14,10 +14,10 @@ async def hand_over(
     """One email's envelope with these bytes, over a new connection that ends with it."""
     budget = Budget(timeout_s)
     settings = SMTPSettings(host="127.0.0.1", port=port, security="none")
-    handover = SMTPHandover(email, message, budget)
+    handover = SMTPHandover(email, budget)
     connection = await open_connection(settings, "127.0.0.1", "client.test", None, budget)
     try:
-        await handover.run(connection)
+        await handover.run(connection, message)
     except HandoverStopped as stop:
         handover.stop(stop)
     finally:

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from tallypost_providers.errors import EmailNotBuildable
+from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
 from tallypost_providers.message import render
 from tallypost_providers.registry import get_provider_class, list_provider_names
 from tallypost_providers.types import Attachment, Outcome, OutgoingEmail, SendResult
 from tests.contract.providers.cases import CASES, Case
+from tests.support.smtp_peers import wait_until
 from tests.unit.providers.dkim_judge import verifies
 from tests.unit.providers.emails import make_dkim_key, make_email, make_recipient
 
@@ -149,9 +150,7 @@ async def test_many_at_once_arrive_once_each_and_are_not_mixed_up(case: Case) ->
 async def test_cancelled_call_does_not_spoil_the_next(case: Case) -> None:
     case.fall_silent()
     call = asyncio.create_task(case.provider.send(make_email(), IN_TIME_S))
-    async with asyncio.timeout(IN_TIME_S):
-        while not case.deliveries:  # noqa: ASYNC110 -- the other side has no event to offer.
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: bool(case.deliveries))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -165,3 +164,27 @@ async def test_closing_twice_is_harmless(case: Case) -> None:
     await case.provider.send(make_email(), IN_TIME_S)
     await case.provider.close()
     await case.provider.close()
+
+
+async def test_closing_lets_a_handover_that_is_under_way_finish(case: Case) -> None:
+    case.answer_late()
+    call = asyncio.create_task(case.provider.send(email_to_three(), IN_TIME_S))
+    await wait_until(lambda: bool(case.deliveries))
+    assert not call.done()
+    await case.provider.close()
+    assert outcomes(await call) == [Outcome.ACCEPTED] * 3
+    assert len(case.deliveries) == 1
+
+
+async def test_email_after_closing_is_delivered_or_refused_as_busy(case: Case) -> None:
+    await case.provider.send(make_email(), IN_TIME_S)
+    await case.provider.close()
+    case.deliveries.clear()
+    email_ = make_email(subject="Late")
+    try:
+        result = await case.provider.send(email_, IN_TIME_S)
+    except ProviderBusy:
+        assert case.deliveries == []
+    else:
+        assert outcomes(result) == [Outcome.ACCEPTED]
+        assert [delivery.message for delivery in case.deliveries] == [render(email_)]

@@ -6,21 +6,29 @@ import pytest
 
 from tallypost_core.clock import monotonic_s
 from tallypost_providers import smtp_pool
+from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
 from tallypost_providers.types import Outcome, SendResult
-from tallypost_simulators.smtp_faults import Faults
+from tallypost_simulators.smtp_faults import Fault, Faults
 from tallypost_simulators.smtp_sink import SMTPSink
 from tests.contract.providers.conftest import MakePeer, MakeProvider
 from tests.support.smtp_peers import wait_until
 from tests.support.smtp_scripts import HANG
-from tests.unit.providers.emails import make_email
+from tests.unit.providers.emails import make_email, make_recipient
 
 IN_TIME_S = 10.0
 SHORT_S = 1.0
+UNBUILDABLE = make_email(subject="a\r\nBcc: eve@hidden.test")
 
 
 def outcome(result: SendResult) -> Outcome:
     (entry,) = result.recipients
     return entry.outcome
+
+
+async def cancel(call: "asyncio.Task[SendResult]") -> None:
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
 
 
 async def test_no_more_connections_than_the_settings_allow(
@@ -72,19 +80,95 @@ async def test_idle_connection_is_closed_while_no_mail_flows(
     await wait_until(lambda: peer.open_connections == 0)
 
 
-async def test_waiting_for_a_free_connection_ends_with_the_deadline(
+async def test_waiting_for_a_free_connection_ends_with_a_third_of_the_time(
     make_peer: MakePeer, make_provider: MakeProvider
 ) -> None:
     peer = await make_peer({"mail": HANG})
     provider = make_provider(peer.port, connections=1)
     holder = asyncio.create_task(provider.send(make_email(), IN_TIME_S))
     await wait_until(lambda: "mail" in peer.steps)
-    result = await provider.send(make_email(), SHORT_S)
-    assert (outcome(result), result.phase) == (Outcome.UNAVAILABLE, "connect")
-    assert result.recipients[0].detail == "no connection became free in time"
-    holder.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await holder
+    started_s = monotonic_s()
+    with pytest.raises(ProviderBusy):
+        await provider.send(make_email(), SHORT_S)
+    # A third of a second, and as much again for a machine that is busy.
+    assert SHORT_S / 4 < monotonic_s() - started_s < SHORT_S * 2 / 3
+    await cancel(holder)
+    assert peer.connections == 1
+
+
+async def test_place_given_at_the_end_of_the_wait_leaves_time_for_the_email(
+    make_provider: MakeProvider,
+) -> None:
+    # One second to wait, one for the dialogue, which takes half of it, and one for the answer.
+    timeout_s = 3.0
+    first_hangs = Fault(phase="final", action="hang", times=1)
+    async with SMTPSink(faults=Faults(first_hangs, latency_s=0.1)) as sink:
+        provider = make_provider(sink.port, connections=1)
+        holder = asyncio.create_task(provider.send(make_email(), IN_TIME_S))
+        await wait_until(lambda: first_hangs.times == 0)
+        started_s = monotonic_s()
+        waiting = asyncio.create_task(provider.send(make_email(), timeout_s))
+        await asyncio.sleep(0.8)
+        assert not waiting.done()
+        await cancel(holder)
+        assert outcome(await waiting) is Outcome.ACCEPTED
+        assert monotonic_s() - started_s < timeout_s
+
+
+async def test_email_that_gets_no_place_is_not_built(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({"mail": HANG})
+    provider = make_provider(peer.port, connections=1)
+    holder = asyncio.create_task(provider.send(make_email(), IN_TIME_S))
+    await wait_until(lambda: "mail" in peer.steps)
+    # Had it been built, that would have failed.
+    with pytest.raises(ProviderBusy):
+        await provider.send(UNBUILDABLE, SHORT_S)
+    await cancel(holder)
+    await provider.close()
+    with pytest.raises(ProviderBusy):
+        await provider.send(UNBUILDABLE, SHORT_S)
+
+
+async def test_email_that_cannot_be_built_meets_no_peer_and_gives_its_place_back(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({})
+    provider = make_provider(peer.port, connections=1)
+    for _ in range(3):
+        with pytest.raises(EmailNotBuildable):
+            await provider.send(UNBUILDABLE, SHORT_S)
+    assert peer.connections == 0
+    assert outcome(await provider.send(make_email(), IN_TIME_S)) is Outcome.ACCEPTED
+
+
+async def test_email_whose_recipients_are_all_unusable_needs_no_connection(
+    make_peer: MakePeer, make_provider: MakeProvider
+) -> None:
+    peer = await make_peer({})
+    provider = make_provider(peer.port)
+    email = make_email(recipients=(make_recipient("nowhere"), make_recipient("a b@example.net")))
+    result = await provider.send(email, IN_TIME_S)
+    assert [entry.outcome for entry in result.recipients] == [Outcome.REJECTED] * 2
+    assert peer.connections == 0
+
+
+async def test_closing_refuses_whoever_waits_and_lets_the_others_finish(
+    make_provider: MakeProvider,
+) -> None:
+    async with SMTPSink(faults=Faults(latency_s=0.05)) as sink:
+        provider = make_provider(sink.port, connections=1)
+        holder = asyncio.create_task(provider.send(make_email(), IN_TIME_S))
+        await wait_until(lambda: sink.open_sessions == 1)
+        waiting = asyncio.create_task(provider.send(make_email(), IN_TIME_S))
+        await asyncio.sleep(0)
+        await provider.close()
+        for refused in (waiting, provider.send(make_email(), IN_TIME_S)):
+            with pytest.raises(ProviderBusy):
+                await refused
+        assert outcome(await holder) is Outcome.ACCEPTED
+        await wait_until(lambda: sink.open_sessions == 0)
 
 
 async def test_cancelled_handovers_give_their_places_back(

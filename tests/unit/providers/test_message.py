@@ -1,9 +1,7 @@
-"""Rendering many emails in threads gives what rendering each alone gives."""
+"""A message is the same bytes wherever it is made, and a large one does not stop the loop."""
 
 import asyncio
-import threading
 from collections.abc import Callable
-from itertools import chain
 
 import pytest
 import uvloop
@@ -11,15 +9,15 @@ from msgspec.structs import replace
 
 from tallypost_providers.dkim import sign
 from tallypost_providers.errors import EmailNotBuildable, SigningKeyInvalid
-from tallypost_providers.message import Renderer, render, render_async
+from tallypost_providers.message import render, render_async
 from tallypost_providers.mime import build_message
 from tallypost_providers.types import Attachment, OutgoingEmail
 from tests.unit.providers.dkim_judge import verifies
 from tests.unit.providers.emails import make_dkim_key, make_email
 from tests.unit.providers.mail_shapes import SHAPES
 
-EACH_NUMBER_OF_THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
 LARGE = Attachment(filename="large.bin", content_type="a/b", body=bytes(300_000))
+LIMIT_BYTES = 128 * 1024
 UNBUILDABLE = make_email(to=("nobody",))
 
 
@@ -49,25 +47,6 @@ def test_signature_holds_where_a_body_is_blank_or_ends_so(text: str, html: str |
     assert verifies(render(email))
 
 
-@EACH_NUMBER_OF_THREADS
-async def test_many_messages_come_in_the_order_of_their_emails(threads: int) -> None:
-    emails = some_emails(60)
-    renderer = Renderer(threads)
-    assert await renderer.render_many(emails) == [render(email) for email in emails]
-    assert await renderer.render_many([]) == []
-    renderer.close()
-
-
-@EACH_NUMBER_OF_THREADS
-async def test_email_that_cannot_be_built_stops_no_other(threads: int) -> None:
-    emails = [*chain.from_iterable((email, UNBUILDABLE) for email in some_emails(20))]
-    renderer = Renderer(threads)
-    messages = await renderer.render_many(emails)
-    assert messages[::2] == [render(email) for email in emails[::2]]
-    assert all(isinstance(refusal, EmailNotBuildable) for refusal in messages[1::2])
-    renderer.close()
-
-
 async def test_calls_of_many_tasks_each_get_their_own_message() -> None:
     emails = some_emails(60)
     messages = await asyncio.gather(*map(render_async, emails))
@@ -83,46 +62,21 @@ async def test_refusal_is_raised_where_one_message_was_asked_for() -> None:
 
 
 async def test_fault_of_ours_is_raised_and_is_no_refusal() -> None:
-    renderer = Renderer()
-    faulty = make_email(created_at="not a time")
-    with pytest.raises(AttributeError):
-        await renderer.render_many([*some_emails(3), faulty])
-    assert await renderer.render_many(some_emails(3))
-    renderer.close()
+    for attachments in ((), (LARGE,)):
+        faulty = make_email(created_at="not a time", attachments=attachments)
+        with pytest.raises(AttributeError):
+            await render_async(faulty)
 
 
 async def test_task_that_gives_up_takes_no_other_with_it() -> None:
-    renderer = Renderer(1)
-    emails = some_emails(40)
-    tasks = [asyncio.create_task(renderer.render(email)) for email in emails]
+    emails = [make_email(subject=f"Number {n}", attachments=(LARGE,)) for n in range(12)]
+    tasks = [asyncio.create_task(render_async(email)) for email in emails]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results[1::2] == [render(email) for email in emails[1::2]]
     assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
-    renderer.close()
-
-
-async def test_closing_cancels_what_waits() -> None:
-    renderer = Renderer(1)
-    tasks = [asyncio.create_task(renderer.render(email)) for email in some_emails(40)]
-    await asyncio.sleep(0)
-    renderer.close()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(result, bytes | asyncio.CancelledError) for result in results)
-    assert any(isinstance(result, asyncio.CancelledError) for result in results)
-    with pytest.raises(RuntimeError, match="closed"):
-        await renderer.render(make_email())
-
-
-async def test_where_no_thread_can_start_whoever_waits_hears_of_it() -> None:
-    usual = threading.stack_size(1 << 46)
-    try:
-        with pytest.raises(RuntimeError, match="thread"):
-            await Renderer().render(make_email())
-    finally:
-        threading.stack_size(usual)
 
 
 async def test_loop_goes_on_while_messages_are_made() -> None:
@@ -139,6 +93,30 @@ async def test_loop_goes_on_while_messages_are_made() -> None:
     counting.cancel()
     # Rendered in the loop, there would be two or three.
     assert turns > 10
+
+
+@pytest.mark.parametrize(
+    ("html", "is_large"),
+    [
+        ("a" * LIMIT_BYTES, False),
+        ("a" * (LIMIT_BYTES + 1), True),
+        ("ש" * (LIMIT_BYTES // 2), False),
+        ("ש" * (LIMIT_BYTES // 2 + 1), True),
+        ("😀" * LIMIT_BYTES, True),
+        ("😀" * (LIMIT_BYTES + 1), True),
+    ],
+)
+async def test_size_that_matters_to_the_loop_is_in_bytes(html: str, *, is_large: bool) -> None:
+    rendering = asyncio.create_task(render_async(make_email(html=html, text=None)))
+    await asyncio.sleep(0)
+    # What the loop makes itself is there as soon as the task has run.
+    assert rendering.done() is not is_large
+    assert b"text/html" in await rendering
+
+
+async def test_half_a_surrogate_pair_is_refused_like_any_other_fault() -> None:
+    with pytest.raises(EmailNotBuildable):
+        await render_async(make_email(html="a\ud800"))
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -4,10 +4,14 @@ import asyncio
 
 import pytest
 
+from tallypost_providers import smtp_deadlines
+from tallypost_providers.errors import ProviderBusy
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget
 from tallypost_providers.smtp_failures import HandoverStopped, Silence
 from tallypost_providers.smtp_pool import SMTPPool
+from tallypost_resilience.breaker import judge_error
+from tallypost_resilience.circuit import Verdict
 
 IN_TIME_S = 10.0
 NO_TIME_S = 0.05
@@ -46,8 +50,38 @@ async def test_place_that_was_never_given_is_not_given_back() -> None:
         # After the timer of the wait, and before the waiter runs again.
         asyncio.get_running_loop().call_later(0.0, cancel_when_its_time_is_up)
         await asyncio.wait([waiting])
-        with pytest.raises(HandoverStopped):
+        with pytest.raises(ProviderBusy):
             await take_place(pool, NO_TIME_S)
+
+
+async def test_place_that_is_not_free_in_a_third_of_the_time_is_not_given() -> None:
+    pool = SMTPPool(refuse, 1)
+    timeout_s = 0.6
+    with await pool.lease(Budget(IN_TIME_S)):
+        waiting = asyncio.create_task(take_place(pool, timeout_s))
+        await asyncio.sleep(timeout_s / 2)
+    # The place is free again, and of no use to it any more.
+    with pytest.raises(ProviderBusy):
+        await waiting
+
+
+def test_wait_for_a_place_leaves_a_third_for_the_dialogue_and_one_for_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(smtp_deadlines, "monotonic_s", lambda: now_s)
+    budget = Budget(15.0)
+    assert budget.left_for_place_s() == pytest.approx(5.0)
+    now_s += 5.0
+    assert budget.left_for_place_s() == pytest.approx(0.0)
+    assert budget.left_s("mail") == pytest.approx(5.0)
+    assert budget.left_s("final") == pytest.approx(10.0)
+    now_s += 1.0
+    assert budget.left_for_place_s() == 0.0
+
+
+def test_being_busy_says_nothing_about_the_peer() -> None:
+    assert judge_error(ProviderBusy()) is Verdict.NONE
 
 
 async def test_callers_that_gave_up_waiting_are_passed_over() -> None:
@@ -56,11 +90,10 @@ async def test_callers_that_gave_up_waiting_are_passed_over() -> None:
         late = asyncio.create_task(take_place(pool, NO_TIME_S))
         cancelled = asyncio.create_task(take_place(pool))
         patient = asyncio.create_task(take_place(pool))
-        with pytest.raises(HandoverStopped) as stopped:
+        with pytest.raises(ProviderBusy):
             await late
         cancelled.cancel()
         await asyncio.wait([cancelled])
-    assert (stopped.value.phase, stopped.value.signal) == ("connect", Silence.TIMEOUT)
     await patient
     await take_place(pool)
 
