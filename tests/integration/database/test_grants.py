@@ -89,7 +89,7 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 FUNCTIONS: dict[str, set[str]] = {
-    "tp_accept": {"accept_emails"},
+    "tp_accept": {"accept_emails", "spread"},
     "tp_api": {"find_api_key"},
     "tp_cli": {"find_person_by_email"},
     "tp_console": {"find_person_by_email", "find_session", "list_tenants_for_operator"},
@@ -98,6 +98,8 @@ FUNCTIONS: dict[str, set[str]] = {
         "list_due_tenants",
         "list_releasable_rows",
         "measure_queue",
+        "record_settlements",
+        "spread",
     },
     "tp_inbox": {"find_email_owner"},
     "tp_worker": {

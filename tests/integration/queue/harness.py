@@ -120,16 +120,20 @@ class Harness(Struct, frozen=True):
             to.id: Outcome(by_address.get(to.address.partition("@")[0], outcome))
             for to in email.recipients
         }
-        return replace(
-            settlement(worker_id, claim, outcomes),
-            as_loaded=StoredEmail(
-                mode=email.mode,
-                on_unconfirmed=email.on_unconfirmed,
-                attempts_begun=claim.attempt,
-                is_current=True,
-                status=email.status,
-                statuses=email.statuses,
-            ),
+        return replace(settlement(worker_id, claim, outcomes), as_loaded=_as_loaded(email))
+
+    async def postpone(
+        self, worker_id: UUID, claim: Claim, retry_in_s: float | None = None
+    ) -> Settlement:
+        """That nothing was handed over; without a time the email keeps its turn."""
+        (email,) = await self.load(claim)
+        return Settlement(
+            claim=claim,
+            worker_id=worker_id,
+            attempt=None,
+            changes=(),
+            retry_in_s=retry_in_s,
+            as_loaded=_as_loaded(email),
         )
 
     async def make_due(self, tenant: SeededTenant, email_id: UUID) -> None:
@@ -214,6 +218,17 @@ def settlement(worker_id: UUID, claim: Claim, outcomes: Mapping[UUID, Outcome]) 
             duration_s=0.1,
         ),
         changes=changes_of(result),
+    )
+
+
+def _as_loaded(email: LoadedEmail) -> StoredEmail:
+    return StoredEmail(
+        mode=email.mode,
+        on_unconfirmed=email.on_unconfirmed,
+        attempts_begun=email.claim.attempt,
+        is_current=True,
+        status=email.status,
+        statuses=email.statuses,
     )
 
 

@@ -1,14 +1,14 @@
 """Recording: each result once, in one transaction with all that follows from it."""
 
 import datetime as dt
+from typing import Any
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
 from tallypost_domain.emails.lifecycle import RecipientEvent
-from tallypost_domain.queue.claims import release_claims
-from tallypost_domain.queue.types import Claim, RecipientChange, Settlement
+from tallypost_domain.queue.types import RecipientChange, Settlement
 from tallypost_providers.types import Outcome
 from tests.integration.queue.harness import POLICY, Harness, ids, settlement
 from tests.support.database import SeededTenant
@@ -22,14 +22,6 @@ async def _due_in(queue: Harness, tenant: SeededTenant) -> list[dt.timedelta]:
         "GROUP BY q.email_id, q.due_at ORDER BY q.email_id"
     )
     return [row["delay"] for row in await queue.fetch(tenant, query)]
-
-
-def _unsent(
-    worker: object, claim: Claim, event: RecipientEvent | None, recipient: object, **rest: object
-) -> Settlement:
-    change = {"recipient_id": recipient, "event": event, "data": {"reason": "a_reason"}}
-    changes = (RecipientChange(**change),) if event else ()  # type: ignore[arg-type]  # As above.
-    return Settlement(claim=claim, worker_id=worker, attempt=None, changes=changes, **rest)  # type: ignore[arg-type]  # As above.
 
 
 async def test_acceptance_is_recorded_with_all_that_follows(
@@ -140,26 +132,6 @@ async def test_peers_wish_dates_the_retry_within_the_policys_bounds(
     assert await _due_in(queue, tenant) == [dt.timedelta(seconds=s) for s in (10, 15, 20)]
 
 
-async def test_postponed_email_is_due_again_and_nothing_is_counted_against_it(
-    queue: Harness, tenant: SeededTenant
-) -> None:
-    (email_id,) = await queue.add(tenant)
-    worker = await queue.start_worker()
-    for is_marked in (False, True) * 3:
-        (claim,) = await queue.claim(worker, tenant)
-        assert claim.attempt == 0
-        if is_marked:
-            (claim,) = await queue.mark(worker, claim)
-            assert claim.attempt == 1
-        await queue.record(worker, _unsent(worker, claim, None, None))
-    (claim,) = await queue.hand_over(worker, tenant)
-    assert claim.attempt == 1
-    await queue.record(worker, await queue.settle(worker, claim, "deferred"))
-    row = await queue.find_row(tenant, email_id)
-    assert row is not None
-    assert (row["state"], row["attempt"], row["worker_id"]) == ("waiting", 1, None)
-
-
 async def test_recording_and_marking_are_one_transaction(
     queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
 ) -> None:
@@ -210,7 +182,7 @@ async def test_what_was_not_handed_over_is_recorded_once_too(
     queue: Harness,
     tenant: SeededTenant,
     event: RecipientEvent | None,
-    rest: dict[str, object],
+    rest: dict[str, Any],  # Fields of a settlement, each with a type of its own.
     state: str | None,
     status: str,
 ) -> None:
@@ -218,7 +190,9 @@ async def test_what_was_not_handed_over_is_recorded_once_too(
     worker = await queue.start_worker()
     (claim,) = await queue.claim(worker, tenant)
     (email,) = await queue.load(claim)
-    turn = _unsent(worker, claim, event, email.recipients[0].id, **rest)
+    to = email.recipients[0].id
+    changes = (RecipientChange(recipient_id=to, event=event),) if event else ()
+    turn = Settlement(claim=claim, worker_id=worker, attempt=None, changes=changes, **rest)
     await queue.record(worker, turn)
     before = await queue.snapshot(tenant)
     await queue.record(worker, turn)
@@ -228,43 +202,6 @@ async def test_what_was_not_handed_over_is_recorded_once_too(
     assert await queue.events(tenant, email_id) == ([f"email.{status}"] if event else [])
     assert await queue.attempts(tenant, email_id) == []
     assert await queue.billed(tenant, email_id) == 0
-
-
-async def test_mark_counts_the_handover_and_the_same_mark_again_gets_the_same_answer(
-    queue: Harness, tenant: SeededTenant
-) -> None:
-    (email_id,) = await queue.add(tenant)
-    worker = await queue.start_worker()
-    (claim,) = await queue.claim(worker, tenant)
-    first = await queue.mark(worker, claim)
-    # As after a commit whose fate the worker does not know: nothing has left yet.
-    again = await queue.mark(worker, claim)
-    assert first == again == (replace(claim, attempt=1),)
-    row = await queue.find_row(tenant, email_id)
-    assert row is not None
-    assert (row["state"], row["attempt"], row["fence"]) == ("handing_over", 1, claim.fence)
-
-
-async def test_claim_that_is_lost_is_not_marked(
-    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
-) -> None:
-    await queue.add(tenant, 5)
-    await queue.add(other_tenant)
-    worker, stranger = await queue.start_worker(), await queue.start_worker()
-    kept, released, reclaimed, ended, _ = claims = await queue.claim(worker, tenant)
-    await release_claims(queue.pool, worker, [released, reclaimed, ended])
-    now_held = {claim.email_id: claim for claim in await queue.claim(stranger, tenant)}
-    await release_claims(queue.pool, stranger, [now_held[released.email_id]])
-    (done,) = await queue.mark(stranger, now_held[ended.email_id])
-    await queue.record(stranger, await queue.settle(stranger, done, "accepted"))
-    assert sorted(ids(await queue.mark(worker, *claims))) == sorted(ids([kept, claims[4]]))
-    # Nor by another worker, with an older fence, or with the fence of another row.
-    assert await queue.mark(stranger, kept) == ()
-    assert await queue.mark(worker, now_held[reclaimed.email_id]) == ()
-    assert await queue.mark(stranger, reclaimed) == ()
-    (foreign,) = await queue.claim(worker, other_tenant)
-    mixed = replace(foreign, tenant_id=tenant.id)
-    assert await queue.mark(worker, mixed) == ()
 
 
 async def test_silence_is_listed_and_follows_the_stream(
@@ -300,12 +237,6 @@ async def test_two_results_of_one_email_in_a_chunk_leave_the_last_word_to_the_la
     await queue.record(worker, current, late)
     assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
     assert await queue.billed(tenant, email_id) == 1
-    # The row finds nobody to send to when it is due, and goes.
-    await queue.make_due(tenant, email_id)
-    (claim,) = await queue.claim(worker, tenant)
-    (email,) = await queue.load(claim)
-    assert email.recipients == ()
-    await queue.record(worker, _unsent(worker, claim, None, None))
     assert await queue.state(tenant, email_id) is None
 
 

@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 _COMMIT = re.compile(rb"COMMIT;?\x00")
+# A call that is a transaction of its own: it is prepared under a name, and run by a Bind of that.
+_PREPARE = re.compile(rb"P.{4}(\w+)\x00[^\x00]*record_settlements\(", re.DOTALL)
+_RUN = re.compile(rb"B.{4}\x00(\w+)\x00", re.DOTALL)
 
 
 class Link:
     """Passes bytes on in both directions, on a port of its own.
 
-    While it is cut, connections end and new ones are refused. `lose_commit` lets a COMMIT reach
+    While it is cut, connections end and new ones are refused. `lose_commit` lets a commit reach
     the server and cuts the connection before the answer: the client does not learn its fate.
     """
 
@@ -86,8 +89,14 @@ class Link:
     async def _pass_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_losing: asyncio.Event
     ) -> None:
+        calls: set[bytes] = set()
+        is_open = False
         while data := await reader.read(65536):
-            if self._commits_until_loss and _COMMIT.search(data):
+            calls.update(_PREPARE.findall(data))
+            is_call = not is_open and bool(calls.intersection(_RUN.findall(data)))
+            has_commit = bool(_COMMIT.search(data))
+            is_open = (is_open or b"BEGIN" in data) and not (has_commit or b"ROLLBACK" in data)
+            if self._commits_until_loss and (has_commit or is_call):
                 self._commits_until_loss -= 1
                 if not self._commits_until_loss:
                     is_losing.set()

@@ -30,13 +30,13 @@ class Case(Struct, frozen=True, kw_only=True):
     """All recipients."""
     email: str
     action: QueueAction
-    delay_s: float = 0.0
+    delay_s: float | None = None
     on_unconfirmed: str = "resend"
     attempts: int = 1
     is_current: bool = True
     has_attempt: bool = True
     hold: bool = False
-    retry_in_s: float = 0.0
+    retry_in_s: float | None = 0.0
     retry_after_s: float | None = None
     accepted: str = ""
     applied: str = ""
@@ -130,7 +130,23 @@ CASES = [
     case("postponed after the last attempt", "a=deferred", "", "a=deferred", "deferred", "retry",
          has_attempt=False, attempts=9, retry_in_s=30, delay_s=30),
     case("postponed, one suppressed", "a=queued b=queued", "b=suppressed", "a=queued b=suppressed",
-         "queued", "retry", has_attempt=False, applied="b"),
+         "queued", "retry", has_attempt=False, delay_s=0, applied="b"),
+    # Without a time to wait, the email keeps its turn.
+    case("given back", "a=queued", "", "a=queued", "queued", "release", has_attempt=False,
+         retry_in_s=None),
+    case("given back after the last attempt", "a=deferred", "", "a=deferred", "deferred",
+         "release", has_attempt=False, attempts=9, retry_in_s=None),
+    case("given back, one suppressed", "a=queued b=queued", "b=suppressed", "a=queued b=suppressed",
+         "queued", "release", has_attempt=False, retry_in_s=None, applied="b"),
+    case("given back, nobody left to send to", "a=sent", "", "a=sent", "sent", "delete",
+         has_attempt=False, retry_in_s=None),
+    case("given back, only the unconfirmed are left", "a=unconfirmed", "", "a=unconfirmed",
+         "unconfirmed", "wait_for_proof", has_attempt=False, retry_in_s=None,
+         on_unconfirmed="hold"),
+    case("given back when it is somebody else's", "a=queued", "", "a=queued", "queued", "keep",
+         has_attempt=False, retry_in_s=None, is_current=False),
+    case("handed over, whatever the turn says", "a=queued", "a=deferred", "a=deferred", "deferred",
+         "retry", retry_in_s=None, delay_s=10, applied="a"),
     case("all suppressed", "a=queued b=scheduled", "a=suppressed b=suppressed",
          "a=suppressed b=suppressed", "suppressed", "delete", has_attempt=False, applied="ab"),
     case("all suppressed but the unconfirmed one", "a=queued b=unconfirmed", "a=suppressed",

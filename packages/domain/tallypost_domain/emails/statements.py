@@ -1,6 +1,7 @@
 """SQL of accepting, as named statements for asyncpg; see `storing` for the order they run in."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from tallypost_core.ids import new_id
+from tallypost_domain.db.arrays import Row, columns, counted_columns
 from tallypost_domain.db.pools import Connection
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.rows import EmailRows
@@ -17,8 +19,12 @@ from tallypost_domain.usage.quotas import Lease
 QUEUE_CHANNEL = "send_queue"
 """NOTIFY channel that wakes the workers; the payload is `<lane> <tenant id>`."""
 
+# Values in a row of keys, addresses, leases, emails and recipients.
+_WIDTHS = (6, 3, 4, 23, 8)
+# Tenants, the longest wait, channel and payloads; and of each group the rows with their columns.
+_PARAMETERS = 4 + sum(1 + width for width in _WIDTHS)
 # A function of the database, because one call waits for the network once; see its migration.
-_ACCEPT_EMAILS = f"SELECT accept_emails({', '.join(f'${n}' for n in range(1, 49))})"
+_ACCEPT_EMAILS = f"SELECT accept_emails({', '.join(f'${n}' for n in range(1, _PARAMETERS + 1))})"
 
 NOT_ALL_NEW = "TP001"
 """SQLSTATE of `accept_emails` where something has to be decided first; nothing is stored then."""
@@ -104,17 +110,21 @@ async def accept_emails(
         for sender, row in rows
         if row.scheduled_at is None and row.is_sendable
     }
+    groups: tuple[Sequence[Row], ...] = (
+        _claim_rows(claims),
+        [*addresses],
+        [(*lease.key, count) for lease, count in units.items()],
+        [_email_values(sender, row) for sender, row in rows],
+        [*_recipient_values(rows)],
+    )
+    counted = (counted_columns(group, width) for group, width in zip(groups, _WIDTHS, strict=True))
     await connection.execute(
         _ACCEPT_EMAILS,
         list(tenant_ids),
         wait_ms,
         QUEUE_CHANNEL,
         sorted(awaited),
-        *_claim_columns(claims),
-        *_columns(addresses, 3),
-        *_columns(((*lease.key, count) for lease, count in units.items()), 4),
-        *_columns((_email_values(sender, row) for sender, row in rows), 23),
-        *_columns(_recipient_values(rows), 8),
+        *chain.from_iterable(counted),
     )
 
 
@@ -123,15 +133,15 @@ async def claim_keys(connection: Connection, claims: Sequence[tuple[Claim, Accep
 
     Waits for what others are about to take. claims are sorted, without a repeat.
     """
-    columns = _claim_columns(claims)
-    return str(await connection.execute(_CLAIM_KEYS, *columns)) == f"INSERT 0 {len(claims)}"
+    rows = _claim_rows(claims)
+    return str(await connection.execute(_CLAIM_KEYS, *columns(rows))) == f"INSERT 0 {len(claims)}"
 
 
 async def find_answers(
     connection: Connection, rows: Iterable[KeyRow]
 ) -> dict[KeyRow, StoredAnswer]:
     """The answers that belong to keys; a key that was never claimed has none."""
-    found = await connection.fetch(_FIND_ANSWERS, *_columns(rows, 4))
+    found = await connection.fetch(_FIND_ANSWERS, *columns(rows))
     return {
         KeyRow(row["tenant_id"], row["mode"], row["route"], row["key"]): StoredAnswer(
             row["fingerprint"], msgspec.convert(row["answer"], Acceptance)
@@ -144,17 +154,14 @@ async def find_suppressed(
     connection: Connection, addresses: Collection[SuppressibleAddress]
 ) -> list[SuppressibleAddress]:
     """Those of the addresses that nothing may be sent to."""
-    found = await connection.fetch(_FIND_SUPPRESSED, *_columns(addresses, 3))
+    if not addresses:
+        return []
+    found = await connection.fetch(_FIND_SUPPRESSED, *columns(addresses))
     return [SuppressibleAddress(*row) for row in found]
 
 
-def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(width)]
-
-
-def _claim_columns(claims: Sequence[tuple[Claim, Acceptance]]) -> list[list[object]]:
-    return _columns(((*claim.row, claim.fingerprint, _json(answer)) for claim, answer in claims), 6)
+def _claim_rows(claims: Sequence[tuple[Claim, Acceptance]]) -> list[Row]:
+    return [(*claim.row, claim.fingerprint, _json(answer)) for claim, answer in claims]
 
 
 def _json(value: object) -> str:

@@ -30,6 +30,8 @@ class QueueAction(enum.StrEnum):
     """Nobody is left to send to, and the row is not ours: it goes if no worker holds it."""
     DELETE = "delete"
     RETRY = "retry"
+    RELEASE = "release"
+    """Nothing was handed over, and the row is due again when it was due before."""
     HOLD = "hold"
     WAIT_FOR_PROOF = "wait_for_proof"
     """Only unconfirmed recipients are left, and they are not to be sent to again: the stream says
@@ -55,7 +57,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     gave_up: tuple[UUID, ...]
     """Recipients that failed because attempts are used up: dead letters."""
     action: QueueAction
-    delay_s: float = 0.0
+    delay_s: float | None = None
+    """Until the row is due again; None leaves its due time as it is."""
 
 
 def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> Decision:
@@ -106,34 +109,37 @@ def _queue_action(
     stored: StoredEmail,
     statuses: Mapping[UUID, RecipientStatus],
     policy: RetryPolicy,
-) -> tuple[QueueAction, float, list[UUID]]:
+) -> tuple[QueueAction, float | None, list[UUID]]:
     pending = [id_ for id_, status in statuses.items() if status in PENDING]
     if not stored.is_current:
-        return (QueueAction.KEEP if pending else QueueAction.CLEAR), 0.0, []
+        return (QueueAction.KEEP if pending else QueueAction.CLEAR), None, []
     unconfirmed = [id_ for id_ in pending if statuses[id_] is RecipientStatus.UNCONFIRMED]
     if not pending:
-        return QueueAction.DELETE, 0.0, []
+        return QueueAction.DELETE, None, []
     if settlement.hold:
-        return QueueAction.HOLD, 0.0, []
+        return QueueAction.HOLD, None, []
     sendable = set(pending) - {
         change.recipient_id for change in settlement.changes if change.event in _NEVER_AGAIN
     }
     if stored.on_unconfirmed == "hold":
         sendable -= set(unconfirmed)
     if not sendable:
-        return QueueAction.WAIT_FOR_PROOF, 0.0, []
-    delay_s = _delay_s(settlement, stored, policy)
+        return QueueAction.WAIT_FOR_PROOF, None, []
+    if settlement.attempt is None:
+        # Nothing was handed over, so nothing is counted against it.
+        delay_s = settlement.retry_in_s
+        return (QueueAction.RELEASE if delay_s is None else QueueAction.RETRY), delay_s, []
+    delay_s = _retry_delay_s(settlement, stored, policy)
     if delay_s is not None:
         return QueueAction.RETRY, delay_s, []
     # Unconfirmed recipients may have the email: they stay listed as such, and never fail.
     gave_up = [id_ for id_ in pending if id_ not in unconfirmed]
-    return (QueueAction.WAIT_FOR_PROOF if unconfirmed else QueueAction.DELETE), 0.0, gave_up
+    return (QueueAction.WAIT_FOR_PROOF if unconfirmed else QueueAction.DELETE), None, gave_up
 
 
-def _delay_s(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> float | None:
-    if settlement.attempt is None:
-        # Nothing was handed over, so nothing is counted against it.
-        return settlement.retry_in_s
+def _retry_delay_s(
+    settlement: Settlement, stored: StoredEmail, policy: RetryPolicy
+) -> float | None:
     asked = [
         change.retry_after_s for change in settlement.changes if change.retry_after_s is not None
     ]

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tallypost_core.crypto import KeyRing
+from tallypost_domain.db.arrays import columns
 from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.emails.attachments import StoredAttachment
 from tallypost_domain.emails.lifecycle import PENDING, RecipientStatus
@@ -152,8 +153,7 @@ async def _find_suppressed(
                 wanted[(email["tenant_id"], email["mode"], hashed)].append(row["id"])
     if not wanted:
         return set()
-    columns = [list(column) for column in zip(*wanted, strict=True)]
-    found = await connection.fetch(_SUPPRESSED, *columns)
+    found = await connection.fetch(_SUPPRESSED, *columns(wanted))
     return {
         recipient_id
         for row in found
@@ -180,7 +180,7 @@ def _loaded(
         reply_to=tuple(row["reply_to"]),
         subject=row["subject"],
         headers=row["headers"],
-        tags=msgspec.convert(row["tags"], tuple[Tag, ...]),
+        tags=msgspec.convert(row["tags"], tuple[Tag, ...]) if row["tags"] else (),
         size_bytes=row["size_bytes"],
         content=_content(row) if row["has_content"] else None,
         created_at=row["created_at"],
@@ -200,7 +200,11 @@ def _content(row: asyncpg.Record) -> LoadedContent:
     return LoadedContent(
         html=row["html"],
         text=row["text"],
-        attachments=msgspec.convert(row["attachments"], tuple[StoredAttachment, ...]),
+        attachments=(
+            msgspec.convert(row["attachments"], tuple[StoredAttachment, ...])
+            if row["attachments"]
+            else ()
+        ),
     )
 
 

@@ -1,11 +1,21 @@
 """SQL of recording, as named statements for asyncpg; see `records` for the order they run in.
 
 Rows of partitioned tables are sought between the least and the greatest email id of the chunk, so
-that the other partitions are not looked into. Each UPDATE and DELETE names what it expects to
-find: the number of rows that it met tells whether the email is still as it was thought to be.
-The worker is compared in words that no index answers, or the planner would go through all rows
-of the worker in place of the one that the key finds.
+that the other partitions are not looked into.
 """
+
+from collections.abc import Collection
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from tallypost_domain.db.arrays import counted_columns
+from tallypost_domain.db.pools import Connection
+
+Key = tuple[UUID, UUID]
+"""Tenant and email."""
 
 ON_UNCONFIRMED = "coalesce(s.on_unconfirmed, CASE e.lane WHEN 'bulk' THEN 'hold' ELSE 'resend' END)"
 """Whether an email may be sent again to whom may have it: `e` is the email, `s` its stream."""
@@ -44,89 +54,149 @@ FIND_ATTEMPTS = """
     WHERE a.email_id BETWEEN $4 AND $5
 """
 
-INSERT_ATTEMPTS = """
-    INSERT INTO attempts (
-        tenant_id, email_id, id, attempt, fence, worker_id, provider, account, outcome, is_late,
-        phase, recipients, evidence, provider_message_id, duration_s
-    )
-    SELECT
-        a.tenant_id, a.email_id, a.id, a.attempt, a.fence, a.worker_id, a.provider, a.account,
-        a.outcome, a.is_late, a.phase, a.recipients::jsonb, a.evidence::jsonb,
-        a.provider_message_id, a.duration_s
-    FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::uuid[], $7::text[],
-        $8::text[], $9::text[], $10::bool[], $11::text[], $12::text[], $13::text[],
-        $14::text[], $15::float8[]
-    ) AS a (
-        tenant_id, email_id, id, attempt, fence, worker_id, provider, account, outcome, is_late,
-        phase, recipients, evidence, provider_message_id, duration_s
-    )
-"""
+_CHANGED = "TP002"
 
-UPDATE_RECIPIENTS = """
-    UPDATE recipients r
-    SET status = c.status,
-        detail = coalesce(c.detail, r.detail),
-        provider_message_id = coalesce(c.provider_message_id, r.provider_message_id),
-        updated_at = now()
-    FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[]
-    ) AS c (tenant_id, email_id, id, expected, status, detail, provider_message_id)
-    WHERE r.tenant_id = c.tenant_id AND r.email_id = c.email_id AND r.id = c.id
-      AND r.email_id BETWEEN $8 AND $9 AND r.status = c.expected
-"""
 
-UPDATE_EMAILS = """
-    UPDATE emails e SET status = c.status, updated_at = now()
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[])
-        AS c (tenant_id, id, expected, status)
-    WHERE e.tenant_id = c.tenant_id AND e.id = c.id
-      AND e.id BETWEEN $5 AND $6 AND e.status = c.expected
-"""
+class RowsChanged(Exception):
+    """A row is not as it was thought to be; nothing was written, decide anew."""
 
-# A parked row whose last recipient was settled late would wait for ever. One that another worker
-# holds is deleted by that worker, which finds nobody to send to.
-CLEAR_ROWS = """
-    DELETE FROM send_queue q
-    USING unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, email_id)
-    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.worker_id IS NULL
-"""
 
-DELETE_ROWS = """
-    DELETE FROM send_queue q
-    USING unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[])
-        AS c (tenant_id, email_id, fence, worker_id)
-    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-      AND q.worker_id IS NOT DISTINCT FROM c.worker_id
-"""
+class QueueChange(NamedTuple):
+    """What becomes of a queue row that still shows the fence and the worker."""
 
-# A row that was marked as leaving, and from which nothing was handed over after all, has its
-# handover taken off the count.
-RETRY_ROWS = """
-    UPDATE send_queue q
-    SET state = 'waiting', worker_id = NULL, due_at = now() + make_interval(secs => c.delay_s),
-        attempt = q.attempt - (c.is_unsent AND q.state = 'handing_over')::int
-    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::float8[], $6::bool[])
-        AS c (tenant_id, email_id, fence, worker_id, delay_s, is_unsent)
-    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-      AND q.worker_id IS NOT DISTINCT FROM c.worker_id
-"""
+    tenant_id: UUID
+    email_id: UUID
+    fence: int
+    worker_id: UUID
+    fate: str
+    delay_s: float | None
+    is_unsent: bool
 
-PARK_ROWS = """
-    UPDATE send_queue q SET state = c.state, worker_id = NULL
-    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[])
-        AS c (tenant_id, email_id, fence, worker_id, state)
-    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-      AND q.worker_id IS NOT DISTINCT FROM c.worker_id
-"""
 
-# The same claim marked again, after a commit of unknown fate, gets the same answer: only its
-# own worker asks, and it hands nothing over before it has one.
-MARK_HANDING_OVER = """
-    UPDATE send_queue q SET state = 'handing_over', attempt = c.attempt + 1
-    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::int[])
-        AS c (tenant_id, email_id, fence, attempt)
-    WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-      AND q.state IN ('claimed', 'handing_over') AND q.worker_id IS NOT DISTINCT FROM $5
-    RETURNING q.tenant_id, q.email_id, q.lane, q.fence, q.attempt
-"""
+class EmailChange(NamedTuple):
+    """A new status of an email."""
+
+    tenant_id: UUID
+    id: UUID
+    expected: str
+    status: str
+
+
+class StatusChange(NamedTuple):
+    """A new status of a recipient, and the words that go with it."""
+
+    tenant_id: UUID
+    email_id: UUID
+    id: UUID
+    expected: str
+    status: str
+    detail: str | None = None
+    message_id: str | None = None
+    billed_provider: str | None = None
+
+
+class NewAttempt(NamedTuple):
+    """A handover that has ended."""
+
+    tenant_id: UUID
+    email_id: UUID
+    id: UUID
+    number: int
+    fence: int
+    worker_id: UUID
+    provider: str
+    account: str
+    outcome: str
+    is_late: bool
+    phase: str
+    recipients: str
+    evidence: str
+    message_id: str | None
+    duration_s: float
+
+
+class NewEvent(NamedTuple):
+    """An event of a recipient."""
+
+    tenant_id: UUID
+    subject_id: UUID
+    id: UUID
+    mode: str
+    type: str
+    recipient_id: UUID
+    data: str
+
+
+class Mark(NamedTuple):
+    """A claim that is about to leave; attempt is the number of handovers before this one."""
+
+    tenant_id: UUID
+    email_id: UUID
+    fence: int
+    attempt: int
+
+
+class Changes(Struct, kw_only=True):
+    """What one call writes, each row as `record_settlements` names its columns and in their order.
+
+    Rows that exist are given in the order (tenant, email, recipient), the one of all writers: they
+    are locked as they are met.
+    """
+
+    queue: list[QueueChange] = []
+    emails: list[EmailChange] = []
+    recipients: list[StatusChange] = []
+    attempts: list[NewAttempt] = []
+    events: list[NewEvent] = []
+    marks: list[Mark] = []
+
+
+_WIDTHS = {
+    kind: len(kind._fields)
+    for kind in (QueueChange, EmailChange, StatusChange, NewAttempt, NewEvent, Mark)
+}
+# Tenants, two bounds and a worker; and of each kind the number of rows with their columns.
+_PARAMETERS = 4 + sum(1 + width for width in _WIDTHS.values())
+# A function of the database, because one call waits for the network once; see its migration.
+_RECORD = f"""
+    SELECT * FROM record_settlements({", ".join(f"${n}" for n in range(1, _PARAMETERS + 1))})
+"""  # noqa: S608 - numbers
+
+
+async def record(
+    connection: Connection,
+    worker_id: UUID | None,
+    tenant_ids: Collection[UUID],
+    changes: Changes,
+) -> set[tuple[UUID, int]]:
+    """Write all of it, in the running transaction or else in one of its own.
+
+    worker_id is whose claims are marked. Returns email and fence of those that were. Raises
+    RowsChanged where a row is not as it is expected to be: nothing was written then, and a
+    transaction that was running must be rolled back.
+    """
+    sought = [row.id for row in changes.emails]
+    sought += [row.email_id for row in changes.recipients]
+    try:
+        marked = await connection.fetch(
+            _RECORD,
+            list(tenant_ids),
+            *bounds(sought),
+            *counted_columns(changes.queue, _WIDTHS[QueueChange]),
+            *counted_columns(changes.emails, _WIDTHS[EmailChange]),
+            *counted_columns(changes.recipients, _WIDTHS[StatusChange]),
+            *counted_columns(changes.attempts, _WIDTHS[NewAttempt]),
+            *counted_columns(changes.events, _WIDTHS[NewEvent]),
+            worker_id,
+            *counted_columns(changes.marks, _WIDTHS[Mark]),
+        )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == _CHANGED:
+            raise RowsChanged from error
+        raise
+    return {(row["marked_email_id"], row["marked_fence"]) for row in marked}
+
+
+def bounds(email_ids: Collection[UUID]) -> tuple[UUID | None, UUID | None]:
+    """The least and the greatest of them; None twice where there are none."""
+    return min(email_ids, default=None), max(email_ids, default=None)

@@ -1,23 +1,25 @@
-"""Writes what was decided about a chunk of emails, and finds out whether it still holds."""
+"""Turns what was decided about a chunk of emails into the rows that are written."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from tallypost_domain.db.pools import Connection
-from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus
-from tallypost_domain.events.statements import NewEvent, insert_events
-from tallypost_domain.queue import record_statements as sql
+from tallypost_core.ids import new_id
+from tallypost_domain.emails.lifecycle import RecipientEvent
 from tallypost_domain.queue.decisions import Decision, QueueAction
-from tallypost_domain.queue.types import RecipientChange, Settlement, StoredEmail
-from tallypost_domain.usage.statements import BillableRecipient, insert_usage
-
-Key = tuple[UUID, UUID]
-"""Tenant and email."""
+from tallypost_domain.queue.record_statements import (
+    Changes,
+    EmailChange,
+    Key,
+    Mark,
+    NewAttempt,
+    NewEvent,
+    QueueChange,
+    StatusChange,
+)
+from tallypost_domain.queue.types import Attempt, Claim, RecipientChange, Settlement, StoredEmail
 
 _EVENT_TYPE: dict[RecipientEvent, str] = {
     RecipientEvent.ACCEPTED: "email.sent",
@@ -28,11 +30,14 @@ _EVENT_TYPE: dict[RecipientEvent, str] = {
     RecipientEvent.HELD: "email.held",
     RecipientEvent.GAVE_UP: "email.failed",
 }
-_PARKED_AS = {QueueAction.HOLD: "held", QueueAction.WAIT_FOR_PROOF: "ambiguous"}
-
-
-class RowsChanged(Exception):
-    """A row is not as it was thought to be; roll back and decide anew."""
+_ROW_FATE: dict[QueueAction, str] = {
+    QueueAction.CLEAR: "clear",
+    QueueAction.DELETE: "delete",
+    QueueAction.RETRY: "waiting",
+    QueueAction.RELEASE: "waiting",
+    QueueAction.HOLD: "held",
+    QueueAction.WAIT_FOR_PROOF: "ambiguous",
+}
 
 
 class Decided(Struct, frozen=True):
@@ -48,167 +53,130 @@ class Decided(Struct, frozen=True):
         claim = self.settlement.claim
         return claim.tenant_id, claim.email_id
 
-    @property
-    def row_key(self) -> tuple[UUID, UUID, int, UUID]:
-        """Of its queue row, with the fence and the worker that must still stand there."""
-        claim = self.settlement.claim
-        return claim.tenant_id, claim.email_id, claim.fence, self.settlement.worker_id
 
-
-async def write(connection: Connection, decided: Sequence[Decided]) -> None:
-    """Write everything that follows from the decisions, in the running transaction.
-
-    Raises RowsChanged where a row has changed since; the transaction must then be rolled back.
-    """
-    if not decided:
-        return
-    # In one order for all writers: the statements lock rows as they meet them.
+def changes_to_write(decided: Iterable[Decided], claims: Iterable[Claim]) -> Changes:
+    """Everything that follows from the decisions, and the claims to mark."""
     ordered = sorted(decided, key=lambda item: item.key)
-    await _write_queue(connection, ordered)
-    await _write_emails(connection, ordered)
-    await _write_recipients(connection, ordered)
-    await _write_attempts(connection, ordered)
-    await insert_events(connection, [event for item in ordered for event in _events(item)])
-    await insert_usage(
-        connection,
-        [
-            BillableRecipient(*item.key, recipient_id, attempt.provider)
+    return Changes(
+        queue=[_queue_row(item) for item in ordered if item.decision.action in _ROW_FATE],
+        emails=_email_rows(ordered),
+        recipients=_recipient_rows(ordered),
+        attempts=[
+            _attempt_row(item, attempt)
             for item in ordered
-            if item.stored.mode == "live" and (attempt := item.settlement.attempt) is not None
-            for recipient_id in item.decision.accepted
+            if (attempt := item.settlement.attempt) is not None
         ],
+        events=[row for item in ordered for row in _event_rows(item)],
+        marks=sorted(
+            Mark(claim.tenant_id, claim.email_id, claim.fence, claim.attempt) for claim in claims
+        ),
     )
 
 
-def bounds(keys: Iterable[tuple[UUID, UUID]]) -> tuple[UUID, UUID]:
-    """The least and the greatest email id."""
-    email_ids = [email_id for _, email_id in keys]
-    return min(email_ids), max(email_ids)
+def event_row(
+    key: Key, mode: str, type_: str, recipient_id: UUID, data: Mapping[str, object]
+) -> NewEvent:
+    """A new event of a recipient."""
+    return NewEvent(
+        *key, id=new_id(), mode=mode, type=type_, recipient_id=recipient_id, data=_json(data)
+    )
 
 
-# Any: rows of a statement's arguments differ in their types.
-def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """The rows turned into one array for each parameter."""
-    return [list(column) for column in zip(*rows, strict=True)]
+def _queue_row(item: Decided) -> QueueChange:
+    settlement, decision = item.settlement, item.decision
+    # A row that was marked as leaving, and from which nothing was handed over after all, has its
+    # handover taken off the count.
+    returns_unsent = decision.action in (QueueAction.RETRY, QueueAction.RELEASE)
+    return QueueChange(
+        *item.key,
+        fence=settlement.claim.fence,
+        worker_id=settlement.worker_id,
+        fate=_ROW_FATE[decision.action],
+        delay_s=decision.delay_s,
+        is_unsent=returns_unsent and settlement.attempt is None,
+    )
 
 
-async def _write_queue(connection: Connection, decided: Sequence[Decided]) -> None:
-    by_action: dict[QueueAction, list[Decided]] = defaultdict(list)
-    for item in decided:
-        by_action[item.decision.action].append(item)
-    if items := by_action[QueueAction.CLEAR]:
-        await connection.execute(sql.CLEAR_ROWS, *columns(item.key for item in items))
-    if items := by_action[QueueAction.DELETE]:
-        await _change(connection, sql.DELETE_ROWS, [item.row_key for item in items])
-    if items := by_action[QueueAction.RETRY]:
-        await _change(
-            connection,
-            sql.RETRY_ROWS,
-            [
-                (*item.row_key, item.decision.delay_s, item.settlement.attempt is None)
-                for item in items
-            ],
-        )
-    for action, state in _PARKED_AS.items():
-        if items := by_action[action]:
-            await _change(connection, sql.PARK_ROWS, [(*item.row_key, state) for item in items])
-
-
-async def _write_emails(connection: Connection, decided: Sequence[Decided]) -> None:
+def _email_rows(decided: Sequence[Decided]) -> list[EmailChange]:
     # Of two settlements of one email in a chunk the later one has the last word.
-    changed: dict[Key, tuple[RecipientStatus, RecipientStatus]] = {}
+    rows: dict[Key, EmailChange] = {}
     for item in decided:
-        before, _ = changed.get(item.key, (item.stored.status, None))
-        changed[item.key] = (before, item.decision.email_status)
-    rows = [(*key, *statuses) for key, statuses in changed.items() if statuses[0] != statuses[1]]
-    if rows:
-        await _change(connection, sql.UPDATE_EMAILS, rows, *bounds(changed))
+        before = rows.get(item.key)
+        rows[item.key] = EmailChange(
+            *item.key,
+            expected=item.stored.status if before is None else before.expected,
+            status=item.decision.email_status,
+        )
+    return [row for row in rows.values() if row.status != row.expected]
 
 
-async def _write_recipients(connection: Connection, decided: Sequence[Decided]) -> None:
+def _recipient_rows(decided: Sequence[Decided]) -> list[StatusChange]:
     # As for emails: what is expected is what the first found, what is written what the last says.
-    expected: dict[UUID, RecipientStatus] = {}
-    rows: dict[UUID, tuple[Any, ...]] = {}
+    rows: dict[UUID, StatusChange] = {}
     for item in decided:
         changes = {change.recipient_id: change for change in item.settlement.changes}
         for recipient_id, status in item.decision.statuses.items():
             change = changes.get(recipient_id)
-            before = expected.setdefault(recipient_id, item.stored.statuses[recipient_id])
-            rows[recipient_id] = (
+            before = rows.get(recipient_id)
+            expected = item.stored.statuses[recipient_id] if before is None else before.expected
+            billed_before = None if before is None else before.billed_provider
+            rows[recipient_id] = StatusChange(
                 *item.key,
-                recipient_id,
-                before,
-                status,
-                change.detail if change else None,
-                change.provider_message_id if change else None,
+                id=recipient_id,
+                expected=expected,
+                status=status,
+                detail=change.detail if change else None,
+                message_id=change.provider_message_id if change else None,
+                billed_provider=_billed_provider(item, recipient_id) or billed_before,
             )
-    if rows:
-        between = bounds(item.key for item in decided)
-        await _change(connection, sql.UPDATE_RECIPIENTS, list(rows.values()), *between)
+    return list(rows.values())
 
 
-async def _write_attempts(connection: Connection, decided: Sequence[Decided]) -> None:
-    attempts = [
-        (
-            *item.key,
-            attempt.id,
-            attempt.number,
-            item.settlement.claim.fence,
-            item.settlement.worker_id,
-            attempt.provider,
-            attempt.account,
-            attempt.outcome,
-            not item.stored.is_current,
-            attempt.phase,
-            _json(attempt.recipients),
-            _json(attempt.evidence),
-            attempt.provider_message_id,
-            attempt.duration_s,
-        )
-        for item in decided
-        if (attempt := item.settlement.attempt) is not None
-    ]
-    if attempts:
-        await connection.execute(sql.INSERT_ATTEMPTS, *columns(attempts))
+def _billed_provider(item: Decided, recipient_id: UUID) -> str | None:
+    attempt = item.settlement.attempt
+    if attempt is None or item.stored.mode != "live" or recipient_id not in item.decision.accepted:
+        return None
+    return attempt.provider
 
 
-async def _change(
-    connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]], *further: object
-) -> None:
-    """Change exactly as many rows as are given; raises RowsChanged."""
-    status = await connection.execute(statement, *columns(rows), *further)
-    # As `UPDATE 20`.
-    if int(status.rpartition(" ")[2]) != len(rows):
-        raise RowsChanged
+def _attempt_row(item: Decided, attempt: Attempt) -> NewAttempt:
+    return NewAttempt(
+        *item.key,
+        id=attempt.id,
+        number=attempt.number,
+        fence=item.settlement.claim.fence,
+        worker_id=item.settlement.worker_id,
+        provider=attempt.provider,
+        account=attempt.account,
+        outcome=attempt.outcome,
+        is_late=not item.stored.is_current,
+        phase=attempt.phase,
+        recipients=_json(attempt.recipients),
+        evidence=_json(attempt.evidence),
+        message_id=attempt.provider_message_id,
+        duration_s=attempt.duration_s,
+    )
 
 
-def _events(item: Decided) -> list[NewEvent]:
-    events = [
-        _event(item, change, _EVENT_TYPE[change.event]) for change in item.decision.applied
-    ] + [_event(item, change, "email.duplicate_suspected") for change in item.decision.doubled]
+def _event_rows(item: Decided) -> list[NewEvent]:
+    rows = [_event_row(item, change, _EVENT_TYPE[change.event]) for change in item.decision.applied]
+    for change in item.decision.doubled:
+        rows.append(_event_row(item, change, "email.duplicate_suspected"))
     for recipient_id in item.decision.gave_up:
         change = RecipientChange(
             recipient_id=recipient_id,
             event=RecipientEvent.GAVE_UP,
             data={"reason": "attempts_exhausted"},
         )
-        events.append(_event(item, change, _EVENT_TYPE[change.event]))
-    return events
+        rows.append(_event_row(item, change, _EVENT_TYPE[change.event]))
+    return rows
 
 
-def _event(item: Decided, change: RecipientChange, type_: str) -> NewEvent:
-    attempt = item.settlement.attempt
-    data: dict[str, object] = dict(change.data)
-    if attempt is not None:
-        data["attempt_id"] = str(attempt.id)
-    return NewEvent(
-        tenant_id=item.key[0],
-        subject_id=item.key[1],
-        mode=item.stored.mode,
-        type=type_,
-        recipient_id=change.recipient_id,
-        data=data,
-    )
+def _event_row(item: Decided, change: RecipientChange, type_: str) -> NewEvent:
+    data = dict(change.data)
+    if item.settlement.attempt is not None:
+        data["attempt_id"] = str(item.settlement.attempt.id)
+    return event_row(item.key, item.stored.mode, type_, change.recipient_id, data)
 
 
 def _json(value: object) -> str:

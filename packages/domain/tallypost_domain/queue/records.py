@@ -1,4 +1,4 @@
-"""Records settlements and marks the next handovers, one transaction for a chunk of both.
+"""Records settlements and marks the next handovers: usually one call of the database for a chunk.
 
 What a settlement does is decided on the email as its worker loaded it, and every write names what
 it expects to find. Where something else is found, nothing is written, and the chunk is decided
@@ -8,17 +8,21 @@ record as late.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tallypost_domain.db.arrays import columns
+from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.queue import record_statements as sql
-from tallypost_domain.queue.decisions import decide
-from tallypost_domain.queue.record_writes import Decided, Key, RowsChanged, bounds, columns, write
+from tallypost_domain.queue.decisions import QueueAction, decide
+from tallypost_domain.queue.record_statements import Key, RowsChanged, bounds
+from tallypost_domain.queue.record_writes import Decided, changes_to_write
 from tallypost_domain.queue.types import Claim, Settlement, StoredEmail
 from tallypost_resilience.retry import RetryPolicy
 
@@ -51,14 +55,15 @@ async def record_and_mark(
     decided = _decide_as_loaded(settlements, policy)
     if decided is not None:
         try:
-            async with transaction(pool, tenants) as connection:
-                return await _write(connection, worker_id, decided, claims)
+            with translated():
+                async with pool.acquire() as connection:
+                    return await _write(connection, worker_id, tenants, decided, claims)
         except RowsChanged:
             # Recorded before, late, or changed meanwhile: the locks below tell which.
             pass
     async with transaction(pool, tenants) as connection:
         decided = await _decide_under_locks(connection, settlements, claims, policy)
-        return await _write(connection, worker_id, decided, claims)
+        return await _write(connection, worker_id, tenants, decided, claims)
 
 
 def _decide_as_loaded(
@@ -70,22 +75,51 @@ def _decide_as_loaded(
     decided = []
     for settlement in settlements:
         stored = settlement.as_loaded
+        if stored is None:
+            return None
+        item = Decided(settlement, stored, decide(settlement, stored, policy))
         # The roll-up depends on recipients whose status is not written here, and so not checked.
-        if stored is None or len(stored.statuses) > len(settlement.changes):
+        is_checked = len(item.decision.statuses) == len(stored.statuses)
+        if not (is_checked or _only_makes_due(item)):
             return None
-        decision = decide(settlement, stored, policy)
-        if len(decision.statuses) < len(stored.statuses):
-            return None
-        decided.append(Decided(settlement, stored, decision))
+        decided.append(item)
     return decided
 
 
+def _only_makes_due(item: Decided) -> bool:
+    """Whether it writes nothing but a queue row that is to be claimed again.
+
+    Then it does not matter that the recipients are not checked: whatever became of them, the next
+    claim loads them anew. A row that ends or is parked has no next claim.
+    """
+    decision = item.decision
+    return (
+        decision.action in (QueueAction.RETRY, QueueAction.RELEASE)
+        and item.settlement.attempt is None
+        and not decision.statuses
+        and not decision.applied
+        and not decision.doubled
+        and decision.email_status is item.stored.status
+    )
+
+
 async def _write(
-    connection: Connection, worker_id: UUID, decided: Sequence[Decided], claims: Sequence[Claim]
+    connection: Connection,
+    worker_id: UUID,
+    tenant_ids: Collection[UUID],
+    decided: Sequence[Decided],
+    claims: Sequence[Claim],
 ) -> Recorded:
-    await write(connection, decided)
-    marked = await _mark(connection, worker_id, claims)
-    return Recorded(marked, sum(len(item.decision.gave_up) for item in decided))
+    changes = changes_to_write(decided, claims)
+    marked = await sql.record(connection, worker_id, tenant_ids, changes)
+    return Recorded(
+        tuple(
+            replace(claim, attempt=claim.attempt + 1)
+            for claim in claims
+            if (claim.email_id, claim.fence) in marked
+        ),
+        sum(len(item.decision.gave_up) for item in decided),
+    )
 
 
 async def _decide_under_locks(
@@ -100,7 +134,7 @@ async def _decide_under_locks(
     if not settlements:
         return []
     known = await _recorded_attempts(connection, settlements)
-    keys, between = columns(wanted), bounds(wanted)
+    keys, between = columns(wanted), bounds([email_id for _, email_id in wanted])
     emails = _by_key(await connection.fetch(sql.LOCK_EMAILS, *keys, *between))
     statuses: dict[Key, dict[UUID, RecipientStatus]] = defaultdict(dict)
     for row in await connection.fetch(sql.LOCK_RECIPIENTS, *keys, *between):
@@ -153,23 +187,11 @@ async def _recorded_attempts(
     if not attempts:
         return set()
     rows = await connection.fetch(
-        sql.FIND_ATTEMPTS, *columns(attempts), *bounds([key[:2] for key in attempts])
+        sql.FIND_ATTEMPTS,
+        *columns(attempts),
+        *bounds([email_id for _, email_id, _ in attempts]),
     )
     return {row["id"] for row in rows}
-
-
-async def _mark(
-    connection: Connection, worker_id: UUID, claims: Sequence[Claim]
-) -> tuple[Claim, ...]:
-    if not claims:
-        return ()
-    # In one order for all, as rows are locked by this.
-    rows = await connection.fetch(
-        sql.MARK_HANDING_OVER,
-        *columns(sorted((*_key(claim), claim.fence, claim.attempt) for claim in claims)),
-        worker_id,
-    )
-    return tuple(Claim(*row) for row in rows)
 
 
 def _by_key(rows: Sequence[asyncpg.Record]) -> dict[Key, asyncpg.Record]:

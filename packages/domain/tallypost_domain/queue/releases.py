@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
+from tallypost_domain.db.arrays import columns
 from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.emails.lifecycle import (
@@ -13,9 +14,9 @@ from tallypost_domain.emails.lifecycle import (
     next_status,
     roll_up,
 )
-from tallypost_domain.events.statements import NewEvent, insert_events
 from tallypost_domain.queue import record_statements as sql
-from tallypost_domain.queue.record_writes import Key, bounds, columns
+from tallypost_domain.queue.record_statements import Changes, EmailChange, Key, StatusChange, bounds
+from tallypost_domain.queue.record_writes import event_row
 
 _CHUNK = 200
 
@@ -52,7 +53,7 @@ async def release_held(pool: Pool) -> int:
 
 
 async def _release_recipients(connection: Connection, keys: list[Key]) -> None:
-    between = bounds(keys)
+    between = bounds([email_id for _, email_id in keys])
     emails = await connection.fetch(sql.LOCK_EMAILS, *columns(keys), *between)
     statuses: dict[Key, dict[UUID, RecipientStatus]] = defaultdict(dict)
     for row in await connection.fetch(sql.LOCK_RECIPIENTS, *columns(keys), *between):
@@ -61,36 +62,27 @@ async def _release_recipients(connection: Connection, keys: list[Key]) -> None:
         key: {id_: next_status(status, RecipientEvent.RELEASED) for id_, status in before.items()}
         for key, before in statuses.items()
     }
-    recipients = [
-        (*key, id_, before, after[key][id_], None, None)
+    changed = [
+        (key, id_)
         for key in keys
         for id_, before in statuses[key].items()
         if after[key][id_] is not before
     ]
-    await connection.execute(
-        sql.UPDATE_EMAILS,
-        *columns(
-            (row["tenant_id"], row["email_id"], row["status"], roll_up(after[_key(row)].values()))
-            for row in emails
-        ),
-        *between,
-    )
-    if recipients:
-        await connection.execute(sql.UPDATE_RECIPIENTS, *columns(recipients), *between)
     mode = {_key(row): row["mode"] for row in emails}
-    await insert_events(
-        connection,
-        [
-            NewEvent(
-                tenant_id=tenant_id,
-                subject_id=email_id,
-                mode=mode[(tenant_id, email_id)],
-                type="email.released",
-                recipient_id=id_,
+    changes = Changes(
+        emails=[
+            EmailChange(
+                *_key(row), expected=row["status"], status=roll_up(after[_key(row)].values())
             )
-            for tenant_id, email_id, id_, *_ in recipients
+            for row in emails
         ],
+        recipients=[
+            StatusChange(*key, id=id_, expected=statuses[key][id_], status=after[key][id_])
+            for key, id_ in changed
+        ],
+        events=[event_row(key, mode[key], "email.released", id_, {}) for key, id_ in changed],
     )
+    await sql.record(connection, None, {tenant_id for tenant_id, _ in keys}, changes)
 
 
 def _key(row: asyncpg.Record) -> Key:

@@ -64,7 +64,8 @@ class StoredEmail(Struct, frozen=True, kw_only=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """Everything that one email's turn in this worker led to.
 
-    attempt is None where nothing was handed over: all recipients suppressed, or the email held.
+    attempt is None where nothing was handed over: all recipients suppressed, the email held, or
+    the handover put off. Where the row waits again, a handover that was marked is not counted.
     """
 
     claim: Claim
@@ -73,8 +74,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
     changes: tuple[RecipientChange, ...]
     hold: bool = False
     """Put the row aside until it is released, instead of trying again."""
-    retry_in_s: float = 0.0
-    """Without an attempt: when to try again. With one, the retry policy says."""
+    retry_in_s: float | None = 0.0
+    """Without an attempt: the time until the next try, or None where the email keeps its turn and
+    is due again when it was before. With an attempt, the retry policy says."""
     only_if_current: bool = False
     """Drop all of this where the row is no longer the worker's, instead of recording it late."""
     as_loaded: StoredEmail | None = None

@@ -23,6 +23,7 @@ from msgspec import Struct
 from tallypost_core import clock
 from tallypost_core.ids import new_id
 from tallypost_core.ttl_cache import TTLCache
+from tallypost_domain.db.arrays import columns
 from tallypost_domain.db.notifications import ChangeFeed
 from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.db.watched_cache import Answer, WatchedCache
@@ -252,7 +253,7 @@ async def spend(connection: Connection, units: Mapping[Lease, int]) -> list[Leas
     """
     if not units:
         return []
-    keys = [list(column) for column in zip(*(lease.key for lease in units), strict=True)]
+    keys = columns(lease.key for lease in units)
     rows = await connection.fetch(_SPEND, *keys, list(units.values()))
     spent = {row["id"] for row in rows}
     revoked = [lease for lease in units if lease.id not in spent]

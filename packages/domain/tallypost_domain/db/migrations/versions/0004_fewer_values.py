@@ -1,0 +1,24 @@
+"""Recording by one call, and columns that are sent once.
+
+Revision ID: 0004
+Revises: 0003
+"""
+
+from alembic import op
+
+from tallypost_domain.db.migrations.statements import run_script
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_script(op.get_bind(), "0004_spread.sql")
+    run_script(op.get_bind(), "0004_accept.sql")
+    run_script(op.get_bind(), "0004_recording.sql")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("a database is not taken back to an older release")
