@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
+from tallypost_core.collector import spare_the_collector
 from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError
 from tallypost_core.ids import new_id
@@ -39,6 +40,8 @@ from tallypost_worker.wakeups import DueTenants
 _STEADY_BEFORE_SWEEP_S = 10.0
 # Shorter than what the supervisor allows, so that signing off still follows.
 _DRAIN_LIMIT_S = 8.0
+# Part of it.
+_CLOSE_LIMIT_S = 3.0
 _MEASURE_EVERY_S = 15.0
 _CONNECT_RETRY_S = 1.0
 _CHORE_CONNECTIONS = 2
@@ -55,6 +58,7 @@ def main() -> None:
     async def run(stop: asyncio.Event) -> None:
         await work(settings, stop)
 
+    spare_the_collector()
     try:
         serving.run_until_signal(run)
     except AppError as error:
@@ -114,14 +118,14 @@ async def _work(
             await loop.run(stop)
             for task in background:
                 task.cancel()
-            await _drain(loop, recorder)
+            await _drain(loop, recorder, parts.providers)
             recording.cancel()
             drained.set()
     finally:
         # Before the others are told that its rows are free, nothing of this worker may go on.
         await loop.abandon()
         for provider in parts.providers:
-            await provider.close()
+            await _close(provider)
         await parts.assembler.close()
         await _sign_off(heartbeat)
 
@@ -160,15 +164,28 @@ def _policy(settings: WorkerSettings) -> RetryPolicy:
     return RetryPolicy(schedule_s=settings.delivery.retry_schedule_s)
 
 
-async def _drain(loop: DeliveryLoop, recorder: Recorder) -> None:
+async def _drain(loop: DeliveryLoop, recorder: Recorder, providers: Sequence[Provider]) -> None:
     try:
         async with asyncio.timeout(_DRAIN_LIMIT_S):
-            await loop.drain()
+            loop.begin_drain()
+            # Beside the wait: what was marked and has no connection yet must not wait for one.
+            closing = [asyncio.create_task(_close(provider)) for provider in providers]
+            await loop.wait_until_drained()
+            await asyncio.gather(*closing)
             await recorder.wait_until_idle()
             await loop.return_claims()
     except (TimeoutError, DatabaseUnavailable) as error:
         # What is left is swept by another worker, which then lists it as unconfirmed.
         log.warning("worker.drain_incomplete", error=type(error).__name__)
+
+
+async def _close(provider: Provider) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_LIMIT_S):
+            await provider.close()
+    except Exception:
+        # The edge to code that may be a plugin's. Results are still to be written.
+        log.exception("worker.provider_not_closed", provider=provider.name)
 
 
 async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:

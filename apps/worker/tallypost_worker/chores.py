@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 import structlog
-from arq.connections import RedisSettings
+from arq.connections import ArqRedis
 from arq.cron import cron
 from arq.worker import Worker
 from redis.exceptions import RedisError
@@ -18,6 +18,7 @@ from tallypost_domain.db.pools import Pool
 _WEEKS_AHEAD = 4
 _CHUNK = 1_000
 _RESTART_S = (1.0, 2.0, 5.0)
+_CONNECT_TIMEOUT_S = 2.0
 
 log = structlog.get_logger()
 
@@ -46,7 +47,9 @@ async def run_chores(pool: Pool, redis_url: Secret) -> None:
     """
     failures = 0
     while True:
-        worker = _create_worker(pool, redis_url)
+        # Ours to close: the library forgets one that was still connecting when it was cancelled.
+        redis = ArqRedis.from_url(redis_url.reveal(), socket_connect_timeout=_CONNECT_TIMEOUT_S)
+        worker = _create_worker(pool, redis)
         started_s = asyncio.get_running_loop().time()
         try:
             await worker.async_run()
@@ -58,14 +61,14 @@ async def run_chores(pool: Pool, redis_url: Secret) -> None:
             delay_s = _RESTART_S[min(failures, len(_RESTART_S) - 1)]
             failures += 1
             log.warning("chores.restart", error=type(error).__name__, delay_s=delay_s)
-            await _close(worker)
+            await _close(worker, redis)
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError:
-            await _close(worker)
+            await _close(worker, redis)
             raise
 
 
-def _create_worker(pool: Pool, redis_url: Secret) -> Worker:
+def _create_worker(pool: Pool, redis: ArqRedis) -> Worker:
     return Worker(
         functions=[],
         cron_jobs=[
@@ -73,7 +76,7 @@ def _create_worker(pool: Pool, redis_url: Secret) -> Worker:
             cron(delete_expired_idempotency_keys, minute={11, 41}),
             cron(delete_old_inbox_messages, minute={13, 43}),
         ],
-        redis_settings=RedisSettings.from_dsn(redis_url.reveal()),
+        redis_pool=redis,
         ctx={"pool": pool},
         handle_signals=False,
         job_timeout=60,
@@ -83,11 +86,20 @@ def _create_worker(pool: Pool, redis_url: Secret) -> Worker:
     )
 
 
-async def _close(worker: Worker) -> None:
+async def _close(worker: Worker, redis: ArqRedis) -> None:
     try:
-        await worker.close()
+        try:
+            await worker.close()
+        finally:
+            # Closing the worker ends early where a job of its was cancelled.
+            await redis.aclose(close_connection_pool=True)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("chores.close_failed", error=type(error).__name__)
+    except asyncio.CancelledError:
+        # Of a job that was under way, unless it is this task that is to end.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 async def _drain(ctx: dict[Any, Any], statement: str) -> None:

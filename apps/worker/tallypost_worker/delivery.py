@@ -17,7 +17,7 @@ from tallypost_domain.emails.lifecycle import RecipientEvent
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.types import Claim
 from tallypost_providers.base import same_for_all
-from tallypost_providers.errors import EmailNotBuildable
+from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
 from tallypost_providers.router import choose
 from tallypost_providers.types import Outcome, OutgoingEmail, Provider
 from tallypost_telemetry import metrics
@@ -104,6 +104,12 @@ class Delivery:
             result = storable(await provider.send(outgoing, timeout_s), outgoing)
         except EmailNotBuildable as error:
             self._give_up_or_wait(email, claim, error)
+            return
+        except ProviderBusy:
+            # Nothing is known against the peer or the email: no attempt is counted, and the email
+            # is not put behind those that came later.
+            metrics.record_provider_busy(provider.name)
+            self._recorder.record(postponed(email, claim, self._worker_id))
             return
         except Exception:
             # The edge to code that may be a plugin's. What it did before it broke is unknown.

@@ -87,10 +87,13 @@ class DeliveryLoop:
             if not claimed:
                 await self._due.wait(POLL_EVERY_S)
 
-    async def drain(self) -> None:
-        """Let nothing more leave, and wait for what is under way."""
+    def begin_drain(self) -> None:
+        """Let nothing more leave but what is marked."""
         self._recorder.stop_marking()
         self._returning += [email.claim for email in self._ready.remove_waiting()]
+
+    async def wait_until_drained(self) -> None:
+        """Return once nothing is under way; after `begin_drain`."""
         await self._ready.wait_until_done()
 
     async def abandon(self) -> None:

@@ -114,7 +114,7 @@ class Recorder:
             self._policy,
         )
         del self._settlements[: len(settlements)]
-        _answer(marks, {claim.email_id: claim for claim in recorded.marked})
+        _answer(marks, {(claim.email_id, claim.fence): claim for claim in recorded.marked})
         if recorded.dead_letters:
             metrics.record_dead_letter("attempts_exhausted", recorded.dead_letters)
 
@@ -150,7 +150,8 @@ class Recorder:
         self._work.set()
 
 
-def _answer(marks: list[Mark], marked: dict[UUID, Claim]) -> None:
+def _answer(marks: list[Mark], marked: dict[tuple[UUID, int], Claim]) -> None:
+    """marked is by email and fence: two claims of one email may stand in one chunk."""
     for claim, future in marks:
         if not future.done():
-            future.set_result(marked.get(claim.email_id))
+            future.set_result(marked.get((claim.email_id, claim.fence)))

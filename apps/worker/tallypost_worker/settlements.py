@@ -88,15 +88,19 @@ def unsent(email: LoadedEmail, worker_id: UUID) -> Settlement:
 
 
 def postponed(
-    email: LoadedEmail, claim: Claim, worker_id: UUID, *, retry_in_s: float = 0.0
+    email: LoadedEmail, claim: Claim, worker_id: UUID, *, retry_in_s: float | None = None
 ) -> Settlement:
-    """Nothing has left, for a reason that is neither the email's nor the recipients'."""
+    """Nothing has left, for a reason that is neither the email's nor the recipients'.
+
+    Without retry_in_s the email keeps its turn.
+    """
     return Settlement(
         claim=claim,
         worker_id=worker_id,
         attempt=None,
         changes=_suppressed(email),
         retry_in_s=retry_in_s,
+        as_loaded=_as_loaded(email, claim),
     )
 
 

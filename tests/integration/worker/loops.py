@@ -134,7 +134,8 @@ async def running_loop(
             due.wake()
             await claiming
             async with asyncio.timeout(20):
-                await loop.drain()
+                loop.begin_drain()
+                await loop.wait_until_drained()
                 await recorder.wait_until_idle()
                 await loop.return_claims()
             for task in background:

@@ -90,6 +90,68 @@ async def test_process_that_ends_leaves_the_rest_to_the_next_one_and_nothing_dou
         assert len(await queue.fetch(owner, "SELECT 1 FROM usage_ledger")) == 60
 
 
+async def test_what_waits_for_a_connection_at_the_end_goes_back_unsent(
+    queue: Harness, tenant: SeededTenant, redis_url: str, tmp_path: Path
+) -> None:
+    received: list[ReceivedMessage] = []
+
+    async def keep(message: ReceivedMessage) -> None:
+        received.append(message)
+
+    async with SMTPSink(keep, faults=Faults(latency_s=1.0)) as sink:
+        environment = worker_environment(
+            queue.database, redis_url=redis_url, objects=tmp_path, smtp_port=sink.port
+        ) | {"TALLYPOST_SMTP_CONNECTIONS": "1"}
+        await queue.add(tenant, 10)
+        async with running_worker(environment):
+            # One is on the wire, all are marked.
+            await eventually(lambda: sink.open_sessions == 1)
+        sent = len(received)
+        assert 1 <= sent < 10
+    rows = await queue.fetch(tenant, "SELECT state, attempt, worker_id FROM send_queue")
+    assert [tuple(row) for row in rows] == [("waiting", 0, None)] * (10 - sent)
+    assert await queue.fetch(tenant, "SELECT 1 FROM attempts WHERE outcome <> 'accepted'") == []
+
+
+class _Stubborn(FakeProvider):
+    """Breaks, or never returns, when it is closed."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        super().__init__()
+        self.gate.clear()
+        self._hangs = hangs
+
+    async def close(self) -> None:
+        # What is under way is answered all the same.
+        self.gate.set()
+        if self._hangs:
+            await asyncio.Event().wait()
+        raise RuntimeError("cannot be closed")
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])
+async def test_provider_that_cannot_be_closed_costs_no_result(
+    queue: Harness,
+    tenant: SeededTenant,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hangs: bool,
+) -> None:
+    provider = _Stubborn(hangs=hangs)
+    monkeypatch.setattr(app, "create_accounts", lambda *_: [provider])
+    monkeypatch.setattr(app, "_CLOSE_LIMIT_S", 0.2)
+    environment = worker_environment(
+        queue.database, redis_url=redis_url, objects=tmp_path, smtp_port=25
+    )
+    await queue.add(tenant, 3)
+    async with running_worker(environment):
+        await eventually(lambda: len(provider.handovers) == 3)
+    assert await queue.fetch(tenant, "SELECT 1 FROM send_queue") == []
+    rows = await queue.fetch(tenant, "SELECT outcome FROM attempts")
+    assert [row["outcome"] for row in rows] == ["accepted"] * 3
+
+
 async def test_handover_that_outlasts_the_end_is_listed_by_the_next_sweep(
     queue: Harness,
     tenant: SeededTenant,

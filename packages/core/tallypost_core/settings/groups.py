@@ -253,8 +253,15 @@ class DeliverySettings(Struct, frozen=True):
     """How the worker delivers."""
 
     concurrency: Annotated[
-        int, Meta(ge=1, le=1000, description="Handovers in flight in one worker process.")
-    ] = 20
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Emails in work at a time in one worker process: waiting for their turn on "
+            "a connection, or on the wire; twice as many are claimed. More make a fast relay "
+            "faster. Where the process is killed, as many emails are unconfirmed.",
+        ),
+    ] = 100
     retry_schedule_s: Annotated[
         tuple[Annotated[float, Meta(gt=0)], ...],
         Meta(
@@ -283,8 +290,8 @@ class SMTPSettings(Struct, frozen=True):
     username: Annotated[str | None, Meta(description="Login of the SMTP relay.")] = None
     password: Annotated[Secret | None, Meta(description="Password of the SMTP relay.")] = None
     connections: Annotated[
-        int, Meta(ge=1, le=500, description="Connections kept to the SMTP relay.")
-    ] = 10
+        int, Meta(ge=1, le=500, description="Connections that one worker keeps to the SMTP relay.")
+    ] = 20
 
 
 class LocalSMTPSettings(Struct, frozen=True):
