@@ -1,7 +1,8 @@
 """Installs what we compare ourselves with, into a folder that git ignores.
 
-Versions are fixed. What needs the system's package manager is installed only by root and only where
-no service would start by it; else the reader is told what to install.
+Versions are fixed. An installer sees the whole environment of whoever runs this, which may
+name a proxy, a mirror or certificates. What needs the system's package manager is installed only by
+root and only where no service would start by it; else the reader is told what to install.
 """
 
 import os
@@ -35,6 +36,7 @@ def require_python_packages(children: Children, folder: Path, packages: tuple[st
             "pip",
             [str(python), "-m", "pip", "install", "--quiet", *packages],
             within_s=_WITHIN_S,
+            environment=os.environ,
         )
     except Failed as error:
         raise Absent(f"pip could not install {', '.join(packages)}: {brief(error)}") from error
@@ -61,6 +63,7 @@ def require_node_package(children: Children, folder: Path, name: str, version: s
             "npm",
             [*command, "--prefix", str(folder), f"{name}@{version}"],
             within_s=_WITHIN_S,
+            environment=os.environ,
         )
     except Failed as error:
         raise Absent(f"npm could not install {name} {version}: {brief(error)}") from error
@@ -82,7 +85,7 @@ def ensure_postfix(children: Children) -> None:
             "Postfix is not installed, and installing it would start a mail server; "
             "do it yourself: apt-get install postfix"
         )
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "DEBIAN_FRONTEND": "noninteractive"}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         for words in (["update"], ["install", "--yes", "--no-install-recommends", "postfix"]):
             children.run(

@@ -6,6 +6,7 @@ Commands: `migrate`, `enqueue COUNT`, `send`. Settings come from the environment
 import json
 import os
 import sys
+import time
 
 import django
 from django.conf import settings
@@ -44,6 +45,8 @@ def main() -> None:
     elif command == "enqueue":
         _enqueue(int(sys.argv[2]), options["html"])
     elif command == "send":
+        # Of the monotonic clock, which all processes share.
+        print(time.monotonic(), flush=True)
         call_command("send_queued_mail", processes=_PROCESSES, log_level=1)
     else:
         raise SystemExit(f"unknown command {command}")
