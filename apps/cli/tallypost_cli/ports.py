@@ -8,6 +8,8 @@ _ATTEMPTS = 200
 # connections: one of those could otherwise sit on a database's port while it restarts.
 _FIRST_FREE, _LAST_FREE = 20_000, 32_000
 _PROBE_TIMEOUT_S = 0.2
+# What this process was given and may not have bound yet: two of its programs must not get the same.
+_given: set[int] = set()
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
@@ -20,7 +22,7 @@ def is_free(port: int) -> bool:
 
 
 def find_free_port(preferred: int | None = None) -> int:
-    """A port that is free now; the preferred one where it still is.
+    """A port that is free now, and another with each call; the preferred one where it is free.
 
     Raises OSError where none is found.
     """
@@ -29,7 +31,8 @@ def find_free_port(preferred: int | None = None) -> int:
     chooser = random.SystemRandom()
     for _ in range(_ATTEMPTS):
         port = chooser.randrange(_FIRST_FREE, _LAST_FREE)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError(f"no free port between {_FIRST_FREE} and {_LAST_FREE}")
 

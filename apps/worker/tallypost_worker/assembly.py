@@ -6,6 +6,7 @@ from tallypost_core.object_store import ObjectStore
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.attachments import StoredAttachment
+from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail, load_content
 from tallypost_providers.types import Attachment, EnvelopeRecipient, OutgoingEmail
 
@@ -60,6 +61,7 @@ class Assembler:
             ),
             dkim_keys=await self._signing_keys.list_keys(tenant_id, email.domain_id),
             tags={tag.name: tag.value for tag in email.tags},
+            is_bulk=email.claim.lane == Lane.BULK,
         )
 
     async def _attachment(self, stored: StoredAttachment) -> Attachment:

@@ -60,7 +60,7 @@ class SMTPProvider:
         handover = SMTPHandover(email, budget)
         if not handover.is_over:
             try:
-                with await self._pool.lease(budget) as lease:
+                with await self._pool.lease(budget, is_bulk=email.is_bulk) as lease:
                     # Not sooner: those who wait would each keep a message in memory, and one that
                     # gets no place would have been signed for nothing.
                     await _run(handover, await render_async(email), lease)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from tallypost_core.clock import monotonic_s
-from tallypost_providers.errors import ProviderBusy
+from tallypost_providers.places import Places
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget
 
@@ -64,31 +64,24 @@ class SMTPPool:
     """Connections to one relay; a connection is with one handover at a time.
 
     The one given back last is taken first, so that spare ones grow old and are closed. Whoever
-    waits for a place gets one in the order of asking.
+    waits for a place gets one as `Places` says.
     """
 
     def __init__(self, open_one: Opener, limit: int) -> None:
         self.open_one = open_one
-        self._free = limit
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._places = Places(limit)
         self._kept: deque[SMTPConnection] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    async def lease(self, budget: Budget) -> Lease:
+    async def lease(self, budget: Budget, *, is_bulk: bool = False) -> Lease:
         """A place in the pool, to be used as `with await pool.lease(budget) as lease`.
 
         Raises ProviderBusy where no place becomes free in the first third of the time, or the
         pool is closed.
         """
-        if self._is_closed:
-            raise ProviderBusy
-        if self._free > 0:
-            # Nobody waits while a place is free: it goes from hand to hand.
-            self._free -= 1
-        else:
-            await self._wait_for_place(budget)
+        await self._places.take(budget.left_for_place_s(), is_bulk=is_bulk)
         return Lease(self)
 
     def take_kept(self) -> SMTPConnection | None:
@@ -109,7 +102,7 @@ class SMTPPool:
                 self._keep(connection)
             else:
                 connection.abort()
-        self._give_place()
+        self._places.give_back()
 
     async def close(self) -> None:
         """Take leave of the peer on every idle connection; those in use close as they return.
@@ -117,37 +110,13 @@ class SMTPPool:
         Nobody gets a place any more, and whoever waits for one hears so at once.
         """
         self._is_closed = True
-        for place in self._waiting:
-            _refuse_place(place)
+        self._places.close()
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
         while self._kept:
             self._retire(self._kept.pop())
         await asyncio.gather(*self._leaving)
-
-    async def _wait_for_place(self, budget: Budget) -> None:
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(budget.left_for_place_s(), _refuse_place, place)
-        self._waiting.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            # Given, and of no use any more; not so where the time was up in the same moment.
-            if not place.cancelled() and place.exception() is None:
-                self._give_place()
-            raise
-        finally:
-            timer.cancel()
-
-    def _give_place(self) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
 
     def _keep(self, connection: SMTPConnection) -> None:
         connection.is_reused = True
@@ -174,8 +143,3 @@ class SMTPPool:
         task = asyncio.get_running_loop().create_task(connection.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
-
-
-def _refuse_place(place: "asyncio.Future[None]") -> None:
-    if not place.done():
-        place.set_exception(ProviderBusy())

@@ -161,6 +161,8 @@ class OutgoingEmail(Struct, frozen=True, kw_only=True):
     recipients: tuple[EnvelopeRecipient, ...]
     dkim_keys: tuple[DKIMKey, ...]
     tags: Mapping[str, str]
+    is_bulk: bool = False
+    """Lets other mail go first where both wait for the same connection."""
 
 
 class RecipientResult(Struct, frozen=True, kw_only=True):
