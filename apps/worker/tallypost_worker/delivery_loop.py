@@ -33,6 +33,9 @@ _AHEAD = 2
 _MAX_TENANTS = 50
 # Of each round this share stays for bulk mail, so that a busy transactional lane never stops it.
 _BULK_SHARE = 0.2
+# Bulk mail never has more of the worker than this, so that there is room for a password reset at
+# once.
+_MOST_BULK = 0.8
 _RETRY_S = 1.0
 
 log = structlog.get_logger()
@@ -62,10 +65,14 @@ class DeliveryLoop:
         self._heartbeat = heartbeat
         self._due = due
         self._concurrency = concurrency
-        # A claim for a single free place would cost as much as one for many.
-        self._least_room = concurrency // 2 + 1
+        self._room = {
+            Lane.TRANSACTIONAL: _AHEAD * concurrency,
+            Lane.BULK: max(1, int(_AHEAD * concurrency * _MOST_BULK)),
+        }
+        self._least_room = min(concurrency // 2 + 1, self._room[Lane.BULK])
         self._ready = ReadyEmails(concurrency)
-        self._in_work: set[UUID] = set()
+        self._in_work: dict[UUID, Lane] = {}
+        self._counts: Counter[Lane] = Counter()
         self._deliveries: list[asyncio.Task[None]] = []
         self._returning: list[Claim] = []
         # Tenants of a claim whose fate is unknown: it may have taken rows that nobody works on.
@@ -117,22 +124,37 @@ class DeliveryLoop:
             self._returning += claims
             raise
 
-    @property
-    def _room(self) -> int:
-        return _AHEAD * self._concurrency - len(self._in_work)
+    def _free(self, lane: Lane) -> int:
+        """How many more emails of this lane may be claimed."""
+        free = self._room[Lane.TRANSACTIONAL] - len(self._in_work)
+        if lane is Lane.BULK:
+            free = min(free, self._room[Lane.BULK] - self._counts[Lane.BULK])
+        return free
 
     async def _claim_round(self) -> int:
-        room = self._room
-        if room < self._least_room:
-            return 0
         # What is claimed near the end of the lease could only be put off again.
         if self._heartbeat.remaining_s < LEASE_MARGIN_S + LEAST_TIMEOUT_S:
             return 0
-        for_bulk = max(1, int(room * _BULK_SHARE))
-        claimed = await self._claim_lane(Lane.TRANSACTIONAL, room - for_bulk)
-        return claimed + await self._claim_lane(Lane.BULK, room - claimed)
+        claimed = 0
+        if self._is_worth_it(Lane.TRANSACTIONAL):
+            free = self._free(Lane.TRANSACTIONAL)
+            for_bulk = max(1, int(free * _BULK_SHARE)) if free > 1 else 0
+            claimed = await self._claim_lane(Lane.TRANSACTIONAL, free - for_bulk)
+        # After a claim for a backlog of other mail the rest is for bulk mail, however small.
+        if claimed >= self._least_room // 2 or self._is_worth_it(Lane.BULK):
+            claimed += await self._claim_lane(Lane.BULK, self._free(Lane.BULK))
+        return claimed
+
+    def _is_worth_it(self, lane: Lane) -> bool:
+        """A claim for a single free place would cost as much as one for many, but is made while
+        the worker has few emails of the lane: then there is no backlog of them."""
+        free = self._free(lane)
+        are_few = self._counts[lane] < max(1, self._concurrency // 10)
+        return free >= self._least_room or (free > 0 and are_few)
 
     async def _claim_lane(self, lane: Lane, room: int) -> int:
+        if room <= 0:
+            return 0
         tenants = self._due.take(lane, min(_MAX_TENANTS, room))
         if not tenants:
             return 0
@@ -160,7 +182,8 @@ class DeliveryLoop:
             self._returning += claims
             raise
         for email in emails:
-            self._in_work.add(email.claim.email_id)
+            self._in_work[email.claim.email_id] = lane
+            self._counts[lane] += 1
             self._ready.put(email)
         return len(claims)
 
@@ -174,7 +197,8 @@ class DeliveryLoop:
                 # A mistake of ours. The row stays this worker's until the process ends, and the
                 # sweep then says that its fate is unknown: nothing is lost, nothing is guessed.
                 log.exception("delivery.crashed", email_id=str(email.claim.email_id))
-            self._in_work.discard(email.claim.email_id)
+            lane = self._in_work.pop(email.claim.email_id)
+            self._counts[lane] -= 1
             self._ready.done(email)
-            if self._room >= self._least_room:
+            if self._free(lane) >= self._least_room:
                 self._due.wake()
