@@ -20,7 +20,7 @@ from tallypost_domain.queue.types import Claim
 from tallypost_telemetry import metrics
 from tallypost_worker.delivery import LEAST_TIMEOUT_S, Delivery
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
-from tallypost_worker.ready_emails import ReadyEmails
+from tallypost_worker.ready_emails import MOST_BULK, ReadyEmails
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
 
@@ -33,9 +33,6 @@ _AHEAD = 2
 _MAX_TENANTS = 50
 # Of each round this share stays for bulk mail, so that a busy transactional lane never stops it.
 _BULK_SHARE = 0.2
-# Bulk mail never has more of the worker than this, so that there is room for a password reset at
-# once.
-_MOST_BULK = 0.8
 _RETRY_S = 1.0
 
 log = structlog.get_logger()
@@ -65,9 +62,10 @@ class DeliveryLoop:
         self._heartbeat = heartbeat
         self._due = due
         self._concurrency = concurrency
+        # Bulk mail leaves room, so that a password reset is claimed at once.
         self._room = {
             Lane.TRANSACTIONAL: _AHEAD * concurrency,
-            Lane.BULK: max(1, int(_AHEAD * concurrency * _MOST_BULK)),
+            Lane.BULK: max(1, int(_AHEAD * concurrency * MOST_BULK)),
         }
         self._least_room = min(concurrency // 2 + 1, self._room[Lane.BULK])
         self._ready = ReadyEmails(concurrency)

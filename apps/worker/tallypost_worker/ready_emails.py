@@ -12,7 +12,8 @@ from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
 
 _ONE_BULK_IN = 5
-_MOST_BULK = 0.8
+MOST_BULK = 0.8
+"""The share of a worker that bulk mail never exceeds."""
 
 
 class ReadyEmails:
@@ -20,7 +21,7 @@ class ReadyEmails:
 
     def __init__(self, concurrency: int) -> None:
         """concurrency is how many deliveries take from here."""
-        self._bulk_limit = max(1, int(concurrency * _MOST_BULK))
+        self._bulk_limit = max(1, int(concurrency * MOST_BULK))
         self._waiting: dict[Lane, deque[LoadedEmail]] = {lane: deque() for lane in Lane}
         self._taken: dict[Lane, int] = dict.fromkeys(Lane, 0)
         self._in_a_row = 0
