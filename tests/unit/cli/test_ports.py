@@ -70,3 +70,14 @@ def test_an_owner_that_cannot_be_told_is_called_unknown() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert port_owners.describe_owner(port) == port_owners.UNKNOWN
+
+
+def test_no_free_port_is_given_twice() -> None:
+    # Far fewer are needed for two equal ones among them, were each drawn anew.
+    given = [find_free_port() for _ in range(600)]
+    assert len(set(given)) == len(given)
+
+
+def test_preferred_port_is_given_again() -> None:
+    port = find_free_port()
+    assert find_free_port(port) == find_free_port(port) == port
