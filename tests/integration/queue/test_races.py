@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_core import clock
+from tallypost_domain.db.pools import transaction
 from tallypost_domain.db.sessions import SessionMaker, tenant_session
 from tallypost_domain.emails.errors import EmailNotScheduled
 from tallypost_domain.emails.service import cancel, reschedule
@@ -118,6 +119,36 @@ async def test_claim_that_is_given_back_can_be_canceled_again(
         assert await _is_done(sessions, tenant, email_id, _cancel)
     assert await queue.mark(worker, *claims) == ()
     assert await queue.statuses(tenant, email_id) == {"first": "canceled", "email": "canceled"}
+
+
+async def test_call_that_holds_what_another_waits_for_lets_go_in_time(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    worker = await queue.start_worker()
+    first, last = sorted(await queue.add(tenant, 2))
+    claims = {claim.email_id: claim for claim in await queue.claim(worker, tenant)}
+    await queue.mark(worker, claims[last])
+    result = await queue.settle(worker, claims[last], "accepted")
+    lock = "SELECT 1 FROM send_queue WHERE email_id = $1 FOR UPDATE"
+    before = await _deadlocks(queue)
+    async with transaction(queue.pool, [tenant.id]) as connection:
+        await connection.execute(lock, first)
+        # Takes the last row and waits for the first.
+        call = asyncio.create_task(queue.record(worker, result, claims=[claims[first]]))
+        await _wait_until_one_waits(queue)
+        await connection.execute(lock, last)
+        assert not call.done()
+    recorded = await call
+    assert [claim.email_id for claim in recorded.marked] == [first]
+    assert await queue.state(tenant, first) == "handing_over"
+    assert await queue.statuses(tenant, last) == {"first": "sent", "email": "sent"}
+    assert await _deadlocks(queue) == before
+
+
+async def _wait_until_one_waits(queue: Harness) -> None:
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    while not await queue.reader.fetchval(blocked):
+        await asyncio.sleep(0.002)
 
 
 class Crowd:

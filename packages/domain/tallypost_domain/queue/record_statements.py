@@ -139,8 +139,7 @@ class Mark(NamedTuple):
 class Changes(Struct, kw_only=True):
     """What one call writes, each row as `record_settlements` names its columns and in their order.
 
-    Rows that exist are given in the order (tenant, email, recipient), the one of all writers: they
-    are locked as they are met.
+    Rows that exist are given in the order (tenant, email, recipient), the one of all writers.
     """
 
     queue: list[QueueChange] = []
@@ -155,8 +154,8 @@ _WIDTHS = {
     kind: len(kind._fields)
     for kind in (QueueChange, EmailChange, StatusChange, NewAttempt, NewEvent, Mark)
 }
-# Tenants, two bounds and a worker; and of each kind the number of rows with their columns.
-_PARAMETERS = 4 + sum(1 + width for width in _WIDTHS.values())
+# Tenants, a wait, two bounds and a worker; and of each kind the number of rows with their columns.
+_PARAMETERS = 5 + sum(1 + width for width in _WIDTHS.values())
 # A function of the database, because one call waits for the network once; see its migration.
 _RECORD = f"""
     SELECT * FROM record_settlements({", ".join(f"${n}" for n in range(1, _PARAMETERS + 1))})
@@ -168,12 +167,15 @@ async def record(
     worker_id: UUID | None,
     tenant_ids: Collection[UUID],
     changes: Changes,
+    *,
+    max_lock_wait_ms: int | None = None,
 ) -> set[tuple[UUID, int]]:
     """Write all of it, in the running transaction or else in one of its own.
 
     worker_id is whose claims are marked. Returns email and fence of those that were. Raises
-    RowsChanged where a row is not as it is expected to be: nothing was written then, and a
-    transaction that was running must be rolled back.
+    RowsChanged where a row is not as it is expected to be, and asyncpg's LockNotAvailableError
+    where another holds one for longer than max_lock_wait_ms or else than the connection's setting
+    allows: nothing was written then, and a transaction that was running must be rolled back.
     """
     sought = [row.id for row in changes.emails]
     sought += [row.email_id for row in changes.recipients]
@@ -181,6 +183,7 @@ async def record(
         marked = await connection.fetch(
             _RECORD,
             list(tenant_ids),
+            max_lock_wait_ms,
             *bounds(sought),
             *counted_columns(changes.queue, _WIDTHS[QueueChange]),
             *counted_columns(changes.emails, _WIDTHS[EmailChange]),

@@ -1,9 +1,9 @@
 """Records settlements and marks the next handovers: usually one call of the database for a chunk.
 
 What a settlement does is decided on the email as its worker loaded it, and every write names what
-it expects to find. Where something else is found, nothing is written, and the chunk is decided
-anew on rows that are locked first, in the order (tenant, email, recipient) that every writer
-keeps. A worker whose lease is over changes no row that another holds: its result is put on
+it expects to find. Where something else is found, or a row is locked by another, nothing is
+written, and the chunk is decided anew on rows that are locked first, in the order (tenant, email,
+recipient) that every writer keeps. A worker whose lease is over changes no row that another holds: its result is put on
 record as late.
 """
 
@@ -25,6 +25,9 @@ from tallypost_domain.queue.record_statements import Key, RowsChanged, bounds
 from tallypost_domain.queue.record_writes import Decided, changes_to_write
 from tallypost_domain.queue.types import Claim, Settlement, StoredEmail
 from tallypost_resilience.retry import RetryPolicy
+
+# Well below PostgreSQL's deadlock_timeout of 1 s, after which it would end one of the two.
+_MAX_LOCK_WAIT_MS = 100
 
 
 class Recorded(Struct, frozen=True):
@@ -54,13 +57,9 @@ async def record_and_mark(
         return Recorded((), 0)
     decided = _decide_as_loaded(settlements, policy)
     if decided is not None:
-        try:
-            with translated():
-                async with pool.acquire() as connection:
-                    return await _write(connection, worker_id, tenants, decided, claims)
-        except RowsChanged:
-            # Recorded before, late, or changed meanwhile: the locks below tell which.
-            pass
+        recorded = await _write_at_once(pool, worker_id, tenants, decided, claims)
+        if recorded is not None:
+            return recorded
     async with transaction(pool, tenants) as connection:
         decided = await _decide_under_locks(connection, settlements, claims, policy)
         return await _write(connection, worker_id, tenants, decided, claims)
@@ -103,15 +102,46 @@ def _only_makes_due(item: Decided) -> bool:
     )
 
 
+async def _write_at_once(
+    pool: Pool,
+    worker_id: UUID,
+    tenant_ids: Collection[UUID],
+    decided: Sequence[Decided],
+    claims: Sequence[Claim],
+) -> Recorded | None:
+    """One round trip; None where nothing was written, as rows are not free or not as expected."""
+    with translated():
+        async with pool.acquire() as connection:
+            try:
+                return await _write(
+                    connection,
+                    worker_id,
+                    tenant_ids,
+                    decided,
+                    claims,
+                    max_lock_wait_ms=_MAX_LOCK_WAIT_MS,
+                )
+            except RowsChanged:
+                # Recorded before, late, or changed meanwhile: locks will tell which.
+                return None
+            except asyncpg.LockNotAvailableError:
+                # Two calls whose rows overlap may wait for each other. Locked in order, none does.
+                return None
+
+
 async def _write(
     connection: Connection,
     worker_id: UUID,
     tenant_ids: Collection[UUID],
     decided: Sequence[Decided],
     claims: Sequence[Claim],
+    *,
+    max_lock_wait_ms: int | None = None,
 ) -> Recorded:
     changes = changes_to_write(decided, claims)
-    marked = await sql.record(connection, worker_id, tenant_ids, changes)
+    marked = await sql.record(
+        connection, worker_id, tenant_ids, changes, max_lock_wait_ms=max_lock_wait_ms
+    )
     return Recorded(
         tuple(
             replace(claim, attempt=claim.attempt + 1)

@@ -10,8 +10,13 @@ ALTER TABLE attempts DROP CONSTRAINT fk_attempts_tenant_id_emails;
 -- has written nothing: then the caller decides anew. The queue comes first: a result that was
 -- recorded before finds its row gone or moved on, and never meets its own attempt. Such a repeated
 -- result, and a late one, leaves an ERROR line with TP002 in PostgreSQL's log. That is no fault.
+--
+-- Rows are locked as each statement meets them, so two calls for the same rows may wait for each
+-- other. A caller that has not locked them all before, in order, says how long it waits at most.
 CREATE FUNCTION record_settlements(
     tenant_ids uuid[],
+    -- Without one, the setting of the connection.
+    max_lock_wait_ms integer,
     -- No partition without an email between the two is looked into.
     least_email_id uuid,
     greatest_email_id uuid,
@@ -84,6 +89,9 @@ DECLARE
     changed bigint;
 BEGIN
     PERFORM set_config('app.tenant_ids', tenant_ids::text, true);
+    IF max_lock_wait_ms IS NOT NULL THEN
+        PERFORM set_config('lock_timeout', max_lock_wait_ms::text, true);
+    END IF;
 
     -- The worker is compared in words that no index answers, or the planner would go through all
     -- rows of the worker in place of the one that the key finds.
