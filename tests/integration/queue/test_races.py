@@ -147,7 +147,7 @@ async def test_call_that_holds_what_another_waits_for_lets_go_in_time(
 
 async def _wait_until_one_waits(queue: Harness) -> None:
     blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-    while not await queue.reader.fetchval(blocked):
+    while not await queue.reader.fetchval(blocked):  # noqa: ASYNC110 - the database's locks
         await asyncio.sleep(0.002)
 
 

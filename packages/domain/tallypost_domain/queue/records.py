@@ -3,8 +3,8 @@
 What a settlement does is decided on the email as its worker loaded it, and every write names what
 it expects to find. Where something else is found, or a row is locked by another, nothing is
 written, and the chunk is decided anew on rows that are locked first, in the order (tenant, email,
-recipient) that every writer keeps. A worker whose lease is over changes no row that another holds: its result is put on
-record as late.
+recipient) that every writer keeps. A worker whose lease is over changes no row that another
+holds: its result is put on record as late.
 """
 
 from collections import defaultdict

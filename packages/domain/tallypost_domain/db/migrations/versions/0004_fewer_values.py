@@ -1,4 +1,4 @@
-"""Recording by one call, and columns that are sent once.
+"""Recording by one call, columns that are sent once, and plans that find rows by key.
 
 Revision ID: 0004
 Revises: 0003
@@ -18,6 +18,7 @@ def upgrade() -> None:
     run_script(op.get_bind(), "0004_spread.sql")
     run_script(op.get_bind(), "0004_accept.sql")
     run_script(op.get_bind(), "0004_recording.sql")
+    run_script(op.get_bind(), "0004_policies.sql")
 
 
 def downgrade() -> None:
