@@ -114,6 +114,17 @@ async def test_recipient_that_was_suppressed_since_accept_is_known_in_any_spelli
     assert await _suppressed(queue, other_tenant, worker) == {"d@r.test"}
 
 
+async def test_one_address_that_two_tenants_suppressed_is_known_of_both(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    for owner in (tenant, other_tenant):
+        await queue.add(owner, to="a@r.test")
+        await _suppress(queue, owner, "a@r.test")
+    claims = await queue.claim(await queue.start_worker(), tenant, other_tenant)
+    recipients = [email.recipients for email in await queue.load(*claims)]
+    assert [[to.is_suppressed for to in people] for people in recipients] == [[True], [True]]
+
+
 async def test_suppression_under_an_older_pepper_counts_during_a_rotation(
     queue: Harness, tenant: SeededTenant
 ) -> None:

@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from tallypost_core.crypto import KeyRing
-from tallypost_domain.db.arrays import columns
-from tallypost_domain.db.pools import Connection, Pool, transaction
+from tallypost_domain.db.arrays import counted_columns
+from tallypost_domain.db.errors import translated
+from tallypost_domain.db.pools import Pool, transaction
 from tallypost_domain.emails.attachments import StoredAttachment
 from tallypost_domain.emails.lifecycle import PENDING, RecipientStatus
 from tallypost_domain.emails.types import RecipientKind, Tag
-from tallypost_domain.queue.record_statements import ON_UNCONFIRMED
+from tallypost_domain.queue.record_statements import bounds
 from tallypost_domain.queue.types import Claim
 from tallypost_domain.suppressions.service import address_hashes
 from tallypost_providers.types import Mode
@@ -27,41 +28,15 @@ _SMALL_BYTES = 64_000
 _SENDABLE_AGAIN = PENDING
 _SENDABLE = PENDING - {RecipientStatus.UNCONFIRMED}
 
-_EMAILS = f"""
-    SELECT e.tenant_id, e.id AS email_id, e.mode, e.domain_id, e.from_header, e.from_address,
-           e.to_header, e.cc_header, e.reply_to, e.subject, e.headers, e.tags, e.created_at,
-           e.size_bytes, e.status, {ON_UNCONFIRMED} AS on_unconfirmed,
-           c.email_id IS NOT NULL AS has_content, c.html, c.text, c.attachments,
-           t.status AS tenant_status, d.status AS domain_status
-    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, email_id)
-    JOIN emails e ON e.tenant_id = w.tenant_id AND e.id = w.email_id
-    LEFT JOIN email_contents c
-        ON c.tenant_id = e.tenant_id AND c.email_id = e.id AND e.size_bytes <= $5
-       AND c.email_id BETWEEN $3 AND $4
-    JOIN tenants t ON t.id = e.tenant_id
-    LEFT JOIN domains d ON d.tenant_id = e.tenant_id AND d.id = e.domain_id
-    LEFT JOIN streams s ON s.tenant_id = e.tenant_id AND s.name = e.stream
-    WHERE e.id BETWEEN $3 AND $4
-"""  # noqa: S608 - joined from constants
+# Functions of the database, because one call waits for the network once; see their migration.
+_EMAILS = "SELECT * FROM load_emails($1, $2, $3, $4, $5, $6, $7)"
+_SUPPRESSED = "SELECT * FROM find_suppressed($1, $2, $3, $4, $5)"
 
 _CONTENT = """
     SELECT c.html, c.text, c.attachments FROM email_contents c
     WHERE c.tenant_id = $1 AND c.email_id = $2
 """
 
-_RECIPIENTS = """
-    SELECT r.email_id, r.id, r.kind, r.address, r.status
-    FROM unnest($1::uuid[], $2::uuid[]) AS w (tenant_id, email_id)
-    JOIN recipients r ON r.tenant_id = w.tenant_id AND r.email_id = w.email_id
-    WHERE r.email_id BETWEEN $3 AND $4
-    ORDER BY r.email_id, r.id
-"""
-
-_SUPPRESSED = """
-    SELECT s.tenant_id, s.mode, s.address_hash
-    FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS w (tenant_id, mode, address_hash)
-    JOIN suppressions s USING (tenant_id, mode, address_hash)
-"""
 
 
 class LoadedContent(Struct, frozen=True):
@@ -114,21 +89,17 @@ async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) ->
     """The emails of these claims, in the order of the claims."""
     if not claims:
         return []
-    keys = ([claim.tenant_id for claim in claims], [claim.email_id for claim in claims])
-    between = (min(keys[1]), max(keys[1]))
-    async with transaction(pool, keys[0]) as connection:
-        emails = {
-            row["email_id"]: row
-            for row in await connection.fetch(_EMAILS, *keys, *between, _SMALL_BYTES)
-        }
-        recipients: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
-        for row in await connection.fetch(_RECIPIENTS, *keys, *between):
-            recipients[row["email_id"]].append(row)
-        suppressed = await _find_suppressed(connection, emails, recipients, peppers)
-    return [
-        _loaded(claim, emails[claim.email_id], recipients[claim.email_id], suppressed)
-        for claim in claims
-    ]
+    tenant_of = {claim.email_id: claim.tenant_id for claim in claims}
+    tenant_ids = {*tenant_of.values()}
+    keys = [(claim.tenant_id, claim.email_id) for claim in claims]
+    with translated():
+        rows = await pool.fetch(
+            _EMAILS, tenant_ids, *bounds(tenant_of), _SMALL_BYTES, *counted_columns(keys, 2)
+        )
+        # By the email's id.
+        emails = {row[0]: row for row in rows}
+        suppressed = await _find_suppressed(pool, tenant_ids, tenant_of, rows, peppers)
+    return [_loaded(claim, emails[claim.email_id], suppressed) for claim in claims]
 
 
 async def load_content(pool: Pool, claim: Claim) -> LoadedContent:
@@ -141,34 +112,26 @@ async def load_content(pool: Pool, claim: Claim) -> LoadedContent:
 
 
 async def _find_suppressed(
-    connection: Connection,
-    emails: Mapping[UUID, asyncpg.Record],
-    recipients: Mapping[UUID, Sequence[asyncpg.Record]],
+    pool: Pool,
+    tenant_ids: Collection[UUID],
+    tenant_of: Mapping[UUID, UUID],
+    emails: Sequence[asyncpg.Record],
     peppers: KeyRing,
 ) -> set[UUID]:
     wanted: dict[tuple[UUID, str, bytes], list[UUID]] = defaultdict(list)
-    for email_id, email in emails.items():
-        for row in recipients[email_id]:
-            for hashed in address_hashes(peppers, row["address"]):
-                wanted[(email["tenant_id"], email["mode"], hashed)].append(row["id"])
-    if not wanted:
-        return set()
-    found = await connection.fetch(_SUPPRESSED, *columns(wanted))
-    return {
-        recipient_id
-        for row in found
-        for recipient_id in wanted[(row["tenant_id"], row["mode"], row["address_hash"])]
-    }
+    for email in emails:
+        tenant_id, mode = tenant_of[email["email_id"]], email["mode"]
+        for recipient_id, address in zip(email["recipient_ids"], email["addresses"], strict=True):
+            for hashed in address_hashes(peppers, address):
+                wanted[(tenant_id, mode, hashed)].append(recipient_id)
+    found = await pool.fetch(_SUPPRESSED, tenant_ids, *counted_columns([*wanted], 3))
+    return {recipient_id for row in found for recipient_id in wanted[tuple(row)]}
 
 
-def _loaded(
-    claim: Claim,
-    row: asyncpg.Record,
-    recipients: Sequence[asyncpg.Record],
-    suppressed: Collection[UUID],
-) -> LoadedEmail:
-    statuses = {to["id"]: RecipientStatus(to["status"]) for to in recipients}
+def _loaded(claim: Claim, row: asyncpg.Record, suppressed: Collection[UUID]) -> LoadedEmail:
+    statuses = dict(zip(row["recipient_ids"], map(RecipientStatus, row["statuses"]), strict=True))
     sendable = _SENDABLE_AGAIN if row["on_unconfirmed"] == "resend" else _SENDABLE
+    people = zip(row["recipient_ids"], row["kinds"], row["addresses"], strict=True)
     return LoadedEmail(
         claim=claim,
         mode=row["mode"],
@@ -185,9 +148,9 @@ def _loaded(
         content=_content(row) if row["has_content"] else None,
         created_at=row["created_at"],
         recipients=tuple(
-            LoadedRecipient(to["id"], to["kind"], to["address"], to["id"] in suppressed)
-            for to in recipients
-            if statuses[to["id"]] in sendable
+            LoadedRecipient(id_, kind, address, id_ in suppressed)
+            for id_, kind, address in people
+            if statuses[id_] in sendable
         ),
         on_unconfirmed=row["on_unconfirmed"],
         status=RecipientStatus(row["status"]),

@@ -17,9 +17,6 @@ from tallypost_domain.db.pools import Connection
 Key = tuple[UUID, UUID]
 """Tenant and email."""
 
-ON_UNCONFIRMED = "coalesce(s.on_unconfirmed, CASE e.lane WHEN 'bulk' THEN 'hold' ELSE 'resend' END)"
-"""Whether an email may be sent again to whom may have it: `e` is the email, `s` its stream."""
-
 LOCK_QUEUE_ROWS = """
     SELECT q.tenant_id, q.email_id, q.worker_id, q.fence, q.attempt
     FROM send_queue q
@@ -28,15 +25,16 @@ LOCK_QUEUE_ROWS = """
     FOR UPDATE
 """
 
-LOCK_EMAILS = f"""
-    SELECT e.tenant_id, e.id AS email_id, e.mode, e.status, {ON_UNCONFIRMED} AS on_unconfirmed
+LOCK_EMAILS = """
+    SELECT e.tenant_id, e.id AS email_id, e.mode, e.status,
+           policy_of_unconfirmed(s.on_unconfirmed, e.lane) AS on_unconfirmed
     FROM emails e
     LEFT JOIN streams s ON s.tenant_id = e.tenant_id AND s.name = e.stream
     WHERE (e.tenant_id, e.id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
       AND e.id BETWEEN $3 AND $4
     ORDER BY e.tenant_id, e.id
     FOR UPDATE OF e
-"""  # noqa: S608 - joined from constants of this file
+"""
 
 LOCK_RECIPIENTS = """
     SELECT r.tenant_id, r.email_id, r.id, r.status

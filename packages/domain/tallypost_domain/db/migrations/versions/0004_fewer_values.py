@@ -1,4 +1,4 @@
-"""Recording by one call, columns that are sent once, and plans that find rows by key.
+"""Claiming, loading and recording by one call each, columns that are sent once, and plans that find rows by key.
 
 Revision ID: 0004
 Revises: 0003
@@ -17,6 +17,7 @@ depends_on = None
 def upgrade() -> None:
     run_script(op.get_bind(), "0004_spread.sql")
     run_script(op.get_bind(), "0004_accept.sql")
+    run_script(op.get_bind(), "0004_claims.sql")
     run_script(op.get_bind(), "0004_recording.sql")
     run_script(op.get_bind(), "0004_policies.sql")
 
