@@ -173,7 +173,7 @@ async def _drain(loop: DeliveryLoop, recorder: Recorder, providers: Sequence[Pro
             await loop.wait_until_drained()
             await asyncio.gather(*closing)
             await recorder.wait_until_idle()
-            await loop.return_claims()
+            await loop.return_unsent()
     except (TimeoutError, DatabaseUnavailable) as error:
         # What is left is swept by another worker, which then lists it as unconfirmed.
         log.warning("worker.drain_incomplete", error=type(error).__name__)

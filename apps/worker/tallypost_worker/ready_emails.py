@@ -2,7 +2,7 @@
 
 Transactional mail goes first, without ever stopping bulk mail: of five emails that are taken
 while both wait, one is bulk. Bulk mail in turn never has all deliveries at once, so that a slow
-destination of it does not hold up a password reset.
+destination of it does not hold up a password reset, and stands aside while one passes.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections import deque
 
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
+from tallypost_worker.right_of_way import RightOfWay
 
 _ONE_BULK_IN = 5
 MOST_BULK = 0.8
@@ -26,12 +27,15 @@ class ReadyEmails:
         self._taken: dict[Lane, int] = dict.fromkeys(Lane, 0)
         self._in_a_row = 0
         self._takers: deque[asyncio.Future[None]] = deque()
+        self.right_of_way = RightOfWay(self._wake_for_bulk)
         self._all_done = asyncio.Event()
         self._all_done.set()
 
     def put(self, email: LoadedEmail) -> None:
         """Let an email wait for its turn."""
-        self._waiting[Lane(email.claim.lane)].append(email)
+        lane = Lane(email.claim.lane)
+        self.right_of_way.begin(lane)
+        self._waiting[lane].append(email)
         self._wake_taker()
 
     async def take(self) -> LoadedEmail:
@@ -46,7 +50,9 @@ class ReadyEmails:
 
     def done(self, email: LoadedEmail) -> None:
         """What was taken is finished, one way or another."""
-        self._taken[Lane(email.claim.lane)] -= 1
+        lane = Lane(email.claim.lane)
+        self._taken[lane] -= 1
+        self.right_of_way.end(lane)
         if not any(self._taken.values()):
             self._all_done.set()
         # A bulk email may have waited for fewer of its kind.
@@ -58,6 +64,8 @@ class ReadyEmails:
         removed = [email for waiting in self._waiting.values() for email in waiting]
         for waiting in self._waiting.values():
             waiting.clear()
+        for email in removed:
+            self.right_of_way.end(Lane(email.claim.lane))
         return removed
 
     async def wait_until_done(self) -> None:
@@ -66,7 +74,11 @@ class ReadyEmails:
 
     def _next_lane(self) -> Lane | None:
         transactional = bool(self._waiting[Lane.TRANSACTIONAL])
-        bulk = bool(self._waiting[Lane.BULK]) and self._taken[Lane.BULK] < self._bulk_limit
+        bulk = (
+            bool(self._waiting[Lane.BULK])
+            and self._taken[Lane.BULK] < self._bulk_limit
+            and self.right_of_way.is_open(Lane.BULK)
+        )
         if not (transactional and bulk):
             self._in_a_row = 0
             if transactional:
@@ -74,6 +86,10 @@ class ReadyEmails:
             return Lane.BULK if bulk else None
         self._in_a_row = (self._in_a_row + 1) % _ONE_BULK_IN
         return Lane.TRANSACTIONAL if self._in_a_row else Lane.BULK
+
+    def _wake_for_bulk(self) -> None:
+        for _ in self._waiting[Lane.BULK]:
+            self._wake_taker()
 
     def _wake_taker(self) -> None:
         while self._takers:

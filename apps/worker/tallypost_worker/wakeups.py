@@ -44,28 +44,28 @@ class DueTenants:
         # sends a little all the time would always come before one that waits.
         self._turns: dict[Lane, OrderedDict[UUID, int]] = {lane: OrderedDict() for lane in Lane}
         self._next_turn = count(1)
-        self._changed = asyncio.Event()
+        self._changed = {lane: asyncio.Event() for lane in Lane}
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when there may be new due work, or after timeout_s seconds."""
+    async def wait(self, lane: Lane, timeout_s: float) -> None:
+        """Return when there may be new due work in the lane, or after timeout_s seconds."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._changed.wait()
+                await self._changed[lane].wait()
         except TimeoutError:
             return
         finally:
-            self._changed.clear()
+            self._changed[lane].clear()
 
-    def wake(self) -> None:
+    def wake(self, lane: Lane) -> None:
         """End a `wait`: something else than new work changed, such as a free slot."""
-        self._changed.set()
+        self._changed[lane].set()
 
     def note(self, lane: Lane, tenant_ids: Sequence[UUID]) -> None:
         """Put tenants on the list, and end a `wait`: they may have due rows."""
         for tenant_id in tenant_ids:
             self._due[lane][tenant_id] = self._due[lane].get(tenant_id, 0) + 1
         if tenant_ids:
-            self._changed.set()
+            self._changed[lane].set()
 
     def take(self, lane: Lane, limit: int) -> dict[UUID, int]:
         """Up to limit tenants to claim from, least recently served first, as of now."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tallypost_worker import delivery_loop, recorder, wakeups
+from tallypost_worker import lane_claims, recorder, wakeups
 from tests.integration.queue import reuse
 from tests.integration.queue.harness import Harness, open_harness
 from tests.support.database import Database
@@ -25,6 +25,6 @@ async def queue(database: Database, tmp_path: Path) -> AsyncIterator[Harness]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter waits between looks at the database; what is decided there stays as it is."""
     monkeypatch.setattr(wakeups, "REFRESH_EVERY_S", 0.1)
-    monkeypatch.setattr(delivery_loop, "POLL_EVERY_S", 0.1)
-    monkeypatch.setattr(delivery_loop, "_RETRY_S", 0.1)
+    monkeypatch.setattr(lane_claims, "POLL_EVERY_S", 0.1)
+    monkeypatch.setattr(lane_claims, "_RETRY_S", 0.1)
     monkeypatch.setattr(recorder, "_RETRY_S", 0.1)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 _COMMIT = re.compile(rb"COMMIT;?\x00")
 # A call that is a transaction of its own: it is prepared under a name, and run by a Bind of that.
-_PREPARE = re.compile(rb"P.{4}(\w+)\x00[^\x00]*record_settlements\(", re.DOTALL)
+_CALLS = rb"(?:claim_rows|load_emails|find_suppressed|record_settlements)"
+_PREPARE = re.compile(rb"P.{4}(\w+)\x00[^\x00]*" + _CALLS + rb"\(", re.DOTALL)
 _RUN = re.compile(rb"B.{4}\x00(\w+)\x00", re.DOTALL)
 
 

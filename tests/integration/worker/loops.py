@@ -10,6 +10,7 @@ from tallypost_core.ids import new_id
 from tallypost_core.object_store import ObjectStore
 from tallypost_domain.db.pools import create_pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
+from tallypost_domain.emails.types import Lane
 from tallypost_providers.base import same_for_all
 from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
 from tallypost_resilience.retry import RetryPolicy
@@ -131,13 +132,14 @@ async def running_loop(
             yield Running(loop, recorder, heartbeat, due, stop)
         finally:
             stop.set()
-            due.wake()
+            for lane in Lane:
+                due.wake(lane)
             await claiming
             async with asyncio.timeout(20):
                 loop.begin_drain()
                 await loop.wait_until_drained()
                 await recorder.wait_until_idle()
-                await loop.return_claims()
+                await loop.return_unsent()
             for task in background:
                 task.cancel()
             beating.set()

@@ -67,7 +67,8 @@ async def test_process_that_ends_leaves_the_rest_to_the_next_one_and_nothing_dou
         environment = worker_environment(
             queue.database, redis_url=redis_url, objects=tmp_path, smtp_port=sink.port
         )
-        added = [*await queue.add(tenant, 60), *await queue.add(other_tenant, 60)]
+        # More than a worker claims at once.
+        added = [*await queue.add(tenant, 150), *await queue.add(other_tenant, 150)]
         async with running_worker(environment):
             await eventually(lambda: len(received) >= 10)
         first = {got.email_id for got in received}
@@ -87,7 +88,7 @@ async def test_process_that_ends_leaves_the_rest_to_the_next_one_and_nothing_dou
     assert Counter(got.email_id for got in received) == Counter(str(id_) for id_ in added)
     for owner in (tenant, other_tenant):
         assert await queue.fetch(owner, "SELECT 1 FROM send_queue") == []
-        assert len(await queue.fetch(owner, "SELECT 1 FROM usage_ledger")) == 60
+        assert len(await queue.fetch(owner, "SELECT 1 FROM usage_ledger")) == 150
 
 
 async def test_what_waits_for_a_connection_at_the_end_goes_back_unsent(

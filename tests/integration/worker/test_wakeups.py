@@ -40,11 +40,11 @@ async def test_acceptance_names_its_tenant_in_its_lane_and_only_if_it_is_due(
         later = (clock.utc_now() + hours(1)).isoformat()
         await queue.add(tenant, scheduled_at=later)
         await queue.add_bulk(other_tenant)
-        await asyncio.wait_for(due.wait(600), 10)
+        await asyncio.wait_for(due.wait(Lane.BULK, 600), 10)
         assert list(due.take(Lane.BULK, 9)) == [other_tenant.id]
         assert list(due.take(Lane.TRANSACTIONAL, 9)) == []
         await queue.add(tenant)
-        await asyncio.wait_for(due.wait(600), 10)
+        await asyncio.wait_for(due.wait(Lane.TRANSACTIONAL, 600), 10)
         assert list(due.take(Lane.TRANSACTIONAL, 9)) == [tenant.id]
 
 
@@ -55,7 +55,7 @@ async def test_words_of_others_on_the_channel_are_passed_over(
         for word in ("", "bulk", "bulk nonsense", f"nolane {tenant.id}", f"{tenant.id}"):
             await queue.pool.execute("SELECT pg_notify('send_queue', $1)", word)
         await queue.pool.execute("SELECT pg_notify('send_queue', $1)", f"bulk {tenant.id}")
-        await asyncio.wait_for(due.wait(600), 10)
+        await asyncio.wait_for(due.wait(Lane.BULK, 600), 10)
         assert list(due.take(Lane.BULK, 9)) == [tenant.id]
         assert list(due.take(Lane.TRANSACTIONAL, 9)) == []
 

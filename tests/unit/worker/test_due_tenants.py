@@ -95,19 +95,24 @@ async def test_taking_none_takes_none(due: DueTenants) -> None:
 
 
 async def test_wait_ends_at_a_word_at_a_wake_and_at_its_time(due: DueTenants) -> None:
-    await due.wait(0.001)
+    await due.wait(LANE, 0.001)
     due.note(LANE, [])
-    ends: list[Callable[[], None]] = [lambda: due.note(LANE, tenants(1)), due.wake]
+    ends: list[Callable[[], None]] = [
+        lambda: due.note(LANE, tenants(1)),
+        lambda: due.wake(LANE),
+    ]
     for end in ends:
-        waiting = asyncio.create_task(due.wait(600))
+        waiting = asyncio.create_task(due.wait(LANE, 600))
+        due.note(Lane.BULK, tenants(1))
+        due.wake(Lane.BULK)
         await asyncio.sleep(0)
         assert not waiting.done()
         end()
         await asyncio.wait_for(waiting, 5)
     # A word that came before the wait counts as well, once.
-    due.wake()
-    await asyncio.wait_for(due.wait(600), 5)
-    waiting = asyncio.create_task(due.wait(600))
+    due.wake(LANE)
+    await asyncio.wait_for(due.wait(LANE, 600), 5)
+    waiting = asyncio.create_task(due.wait(LANE, 600))
     await asyncio.sleep(0)
     assert not waiting.done()
     waiting.cancel()

@@ -38,7 +38,6 @@ _CONTENT = """
 """
 
 
-
 class LoadedContent(Struct, frozen=True):
     """Bodies of an email; a large attachment is named here and fetched from the object store."""
 

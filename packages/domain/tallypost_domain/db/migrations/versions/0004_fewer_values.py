@@ -1,4 +1,4 @@
-"""Claiming, loading and recording by one call each, columns that are sent once, and plans that find rows by key.
+"""Claiming, loading and recording by one call each, and plans that find rows by key.
 
 Revision ID: 0004
 Revises: 0003
