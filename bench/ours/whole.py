@@ -45,8 +45,8 @@ _PEERS = (
         "post-office",
         Line(
             name="whole-vs-post-office",
-            floor=1.5,
-            goal=2.5,
+            floor=0.75,
+            goal=1.25,
             says=_SAYS + "django-post-office, filled before it starts",
         ),
         post_office.running,

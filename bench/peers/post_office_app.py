@@ -47,7 +47,7 @@ def main() -> None:
     elif command == "send":
         # Of the monotonic clock, which all processes share.
         print(time.monotonic(), flush=True)
-        call_command("send_queued_mail", processes=_PROCESSES, log_level=1)
+        call_command("send_queued_mail", processes=_PROCESSES)
     else:
         raise SystemExit(f"unknown command {command}")
 
