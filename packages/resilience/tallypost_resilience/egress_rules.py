@@ -93,8 +93,9 @@ class EgressRules(Struct, frozen=True, kw_only=True):
             raise EgressForbidden("The URL is too long or holds a space or control character.")
         try:
             url = URL(text)
-        except ValueError:
-            # The cause would quote the URL.
+        except (ValueError, IndexError):
+            # yarl 1.25 raises IndexError where brackets stand before an empty host. The cause is
+            # left out, as it would quote the URL.
             raise EgressForbidden("The URL cannot be read.") from None
         if url.scheme not in _SCHEMES:
             raise EgressForbidden("The URL must begin with http:// or https://.")

@@ -19,6 +19,7 @@ FORBIDDEN = {
     "no scheme": "example.com/a",
     "no scheme but slashes": "//example.com/a",
     "no host": "http:///a",
+    "no host behind brackets": "http://[]@/",
     "nothing": "",
     "user": "https://user@example.com/",
     "password": "https://:secret@example.com/",
