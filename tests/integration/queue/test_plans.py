@@ -1,42 +1,65 @@
-"""A connection lives long and keeps its plans: one made on a small table must suit a great one."""
+"""A connection lives long and keeps its plans: those made on empty tables must suit great ones."""
 
-import pytest
+from uuid import UUID
 
-from tallypost_domain.db.pools import transaction
+import asyncpg
+from msgspec.structs import replace
+
+from tallypost_domain.db.pools import Pool
+from tallypost_domain.queue.claims import release_claims
 from tests.integration.queue.harness import Harness
 from tests.support.database import SeededTenant
 
-_KEYS = {
-    "send_queue": "email_id",
-    "emails": "id",
-    "recipients": "email_id",
-    "email_contents": "email_id",
-    "attempts": "email_id",
-}
+_BACKLOG = 1_000
+_ENTRIES_READ = """
+    SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE schemaname = 'public'
+"""
 
 
-@pytest.mark.parametrize("table", _KEYS)
-async def test_rows_are_found_by_their_whole_key_while_the_table_is_empty(
-    queue: Harness, tenant: SeededTenant, table: str
+async def test_no_call_walks_a_table_that_was_empty_when_its_plan_was_made(
+    queue: Harness, tenant: SeededTenant
 ) -> None:
-    key = _KEYS[table]
-    async with transaction(queue.pool, [tenant.id]) as connection:
-        await connection.execute(
-            "PREPARE find_rows (uuid[], uuid[]) AS "  # noqa: S608 - names of this file
-            "SELECT 1 FROM unnest($1, $2) AS c (tenant_id, email_id) "
-            f"JOIN {table} t ON t.tenant_id = c.tenant_id AND t.{key} = c.email_id"
-        )
-        plan = await connection.fetch("EXPLAIN EXECUTE find_rows ('{}', '{}')")
-        await connection.execute("DEALLOCATE find_rows")
-    text = "\n".join(row[0] for row in plan)
-    assert f"Index Cond: ((tenant_id = c.tenant_id) AND ({key} = c.email_id))" in text
+    await _vacuum(queue)
+    worker = await queue.start_worker()
+    async with queue.database.pool("tp_deliver", size=1) as pool:
+        # One connection, so that what follows meets the plans of the first round.
+        deliverer = replace(queue, pool=pool)
+        await _do_everything(deliverer, tenant, worker)
+        for _ in range(_BACKLOG // 100):
+            await queue.add(tenant, 100)
+        before = await _entries_read(pool)
+        await _do_everything(deliverer, tenant, worker)
+        assert await _entries_read(pool) - before < _BACKLOG / 4
 
 
-async def test_every_policy_of_named_tenants_keeps_its_condition_from_the_indexes(
-    queue: Harness,
-) -> None:
-    conditions = await queue.reader.fetch(
-        "SELECT tablename, qual FROM pg_policies WHERE policyname = 'named_tenants'"
-    )
-    assert len(conditions) > len(_KEYS)
-    assert [row["tablename"] for row in conditions if not row["qual"].endswith("IS TRUE)")] == []
+async def _do_everything(queue: Harness, tenant: SeededTenant, worker: UUID) -> None:
+    """Accept, claim, mark, load, record and give back, on rows that are as expected or not."""
+    await queue.add(tenant, 5)
+    claims = await queue.claim(worker, tenant, quota=5)
+    assert len(claims) == 5
+    sent, deferred, late = await queue.mark(worker, *claims[:3])
+    unsent = claims[3:]
+    results = [
+        await queue.settle(worker, sent, "accepted"),
+        await queue.settle(worker, deferred, "deferred"),
+        await queue.settle(worker, late, "accepted"),
+    ]
+    await queue.record(worker, *results[:2])
+    await queue.record(worker, results[2], claims=unsent[:1])
+    # Found recorded, and so decided anew under locks.
+    await queue.record(worker, *results)
+    await release_claims(queue.pool, worker, unsent)
+
+
+async def _vacuum(queue: Harness) -> None:
+    connection = await asyncpg.connect(queue.database.owner_url)
+    try:
+        await connection.execute("VACUUM (ANALYZE)")
+    finally:
+        await connection.close()
+
+
+async def _entries_read(pool: Pool) -> int:
+    await pool.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await pool.fetchval(_ENTRIES_READ)
+    return count

@@ -121,7 +121,7 @@ async def test_claim_that_is_given_back_can_be_canceled_again(
     assert await queue.statuses(tenant, email_id) == {"first": "canceled", "email": "canceled"}
 
 
-async def test_call_that_holds_what_another_waits_for_lets_go_in_time(
+async def test_call_that_waits_for_one_row_holds_none_that_comes_after_it(
     queue: Harness, tenant: SeededTenant
 ) -> None:
     worker = await queue.start_worker()
@@ -133,7 +133,7 @@ async def test_call_that_holds_what_another_waits_for_lets_go_in_time(
     before = await _deadlocks(queue)
     async with transaction(queue.pool, [tenant.id]) as connection:
         await connection.execute(lock, first)
-        # Takes the last row and waits for the first.
+        # Its result is for the last row and its mark for the first: it waits there, first of all.
         call = asyncio.create_task(queue.record(worker, result, claims=[claims[first]]))
         await _wait_until_one_waits(queue)
         await connection.execute(lock, last)

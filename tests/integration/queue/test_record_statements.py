@@ -18,7 +18,6 @@ _FIELDS = {
     "r": sql.StatusChange._fields,
     "a": sql.NewAttempt._fields,
     "v": sql.NewEvent._fields,
-    "m": sql.Mark._fields,
 }
 _PLURALS = {
     "data": "data",

@@ -6,6 +6,7 @@ No query here walks the backlog, so the cost of a claim does not grow with it.
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from tallypost_domain.db.arrays import columns
 from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.queue.types import Claim
@@ -25,18 +26,18 @@ _CLAIM = "SELECT * FROM claim_rows($1, $2, $3, $4)"
 
 # Locked in the order that every writer of several rows keeps.
 _RELEASE = """
-    WITH held AS (
-        SELECT q.tenant_id, q.email_id
-        FROM send_queue q
-        WHERE q.state = 'claimed' AND q.worker_id = $1
-          AND (q.tenant_id, q.email_id, q.fence)
-              IN (SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]))
-        ORDER BY q.tenant_id, q.email_id
-        FOR UPDATE
-    )
     UPDATE send_queue q SET state = 'waiting', worker_id = NULL
-    FROM held
-    WHERE q.tenant_id = held.tenant_id AND q.email_id = held.email_id
+    WHERE q.ctid = ANY (ARRAY(
+        SELECT held.place
+        FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS c (tenant_id, email_id, fence)
+        CROSS JOIN LATERAL (
+            SELECT q.ctid AS place
+            FROM send_queue q
+            WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
+              AND q.state = 'claimed' AND q.worker_id = $1
+            FOR UPDATE
+        ) held
+    ))
 """
 
 _LIST_HELD = """
@@ -85,13 +86,8 @@ async def release_claims(pool: Pool, worker_id: UUID, claims: Sequence[Claim]) -
     if not claims:
         return
     async with transaction(pool, [claim.tenant_id for claim in claims]) as connection:
-        await connection.execute(
-            _RELEASE,
-            worker_id,
-            [claim.tenant_id for claim in claims],
-            [claim.email_id for claim in claims],
-            [claim.fence for claim in claims],
-        )
+        keys = sorted((claim.tenant_id, claim.email_id, claim.fence) for claim in claims)
+        await connection.execute(_RELEASE, worker_id, *columns(keys))
 
 
 async def list_held(pool: Pool, worker_id: UUID, tenant_ids: Iterable[UUID]) -> list[Claim]:

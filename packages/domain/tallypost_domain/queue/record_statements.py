@@ -17,12 +17,17 @@ from tallypost_domain.db.pools import Connection
 Key = tuple[UUID, UUID]
 """Tenant and email."""
 
+# The keys come in their order. Joined, the planner would go through the whole queue while it is
+# short, and a connection keeps that plan when it has grown.
 LOCK_QUEUE_ROWS = """
-    SELECT q.tenant_id, q.email_id, q.worker_id, q.fence, q.attempt
-    FROM send_queue q
-    WHERE (q.tenant_id, q.email_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-    ORDER BY q.tenant_id, q.email_id
-    FOR UPDATE
+    SELECT q.*
+    FROM unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, email_id)
+    CROSS JOIN LATERAL (
+        SELECT q.tenant_id, q.email_id, q.worker_id, q.fence, q.attempt
+        FROM send_queue q
+        WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id
+        FOR UPDATE
+    ) q
 """
 
 LOCK_EMAILS = """
@@ -60,15 +65,18 @@ class RowsChanged(Exception):
 
 
 class QueueChange(NamedTuple):
-    """What becomes of a queue row that still shows the fence and the worker."""
+    """What becomes of a queue row that still shows the fence and the worker.
+
+    A fate is `delete`, `mark`, `clear` or the state that the row gets; see the function.
+    """
 
     tenant_id: UUID
     email_id: UUID
     fence: int
     worker_id: UUID
     fate: str
-    delay_s: float | None
-    is_unsent: bool
+    delay_s: float | None = None
+    is_unsent: bool = False
 
 
 class EmailChange(NamedTuple):
@@ -125,19 +133,11 @@ class NewEvent(NamedTuple):
     data: str
 
 
-class Mark(NamedTuple):
-    """A claim that is about to leave; attempt is the number of handovers before this one."""
-
-    tenant_id: UUID
-    email_id: UUID
-    fence: int
-    attempt: int
-
-
 class Changes(Struct, kw_only=True):
     """What one call writes, each row as `record_settlements` names its columns and in their order.
 
-    Rows that exist are given in the order (tenant, email, recipient), the one of all writers.
+    Rows that exist are given in the order (tenant, email, recipient), the one of all writers: they
+    are locked as they are met.
     """
 
     queue: list[QueueChange] = []
@@ -145,15 +145,14 @@ class Changes(Struct, kw_only=True):
     recipients: list[StatusChange] = []
     attempts: list[NewAttempt] = []
     events: list[NewEvent] = []
-    marks: list[Mark] = []
 
 
 _WIDTHS = {
     kind: len(kind._fields)
-    for kind in (QueueChange, EmailChange, StatusChange, NewAttempt, NewEvent, Mark)
+    for kind in (QueueChange, EmailChange, StatusChange, NewAttempt, NewEvent)
 }
-# Tenants, a wait, two bounds and a worker; and of each kind the number of rows with their columns.
-_PARAMETERS = 5 + sum(1 + width for width in _WIDTHS.values())
+# Tenants and two bounds; and of each kind the number of rows with their columns.
+_PARAMETERS = 3 + sum(1 + width for width in _WIDTHS.values())
 # A function of the database, because one call waits for the network once; see its migration.
 _RECORD = f"""
     SELECT * FROM record_settlements({", ".join(f"${n}" for n in range(1, _PARAMETERS + 1))})
@@ -161,19 +160,13 @@ _RECORD = f"""
 
 
 async def record(
-    connection: Connection,
-    worker_id: UUID | None,
-    tenant_ids: Collection[UUID],
-    changes: Changes,
-    *,
-    max_lock_wait_ms: int | None = None,
+    connection: Connection, tenant_ids: Collection[UUID], changes: Changes
 ) -> set[tuple[UUID, int]]:
     """Write all of it, in the running transaction or else in one of its own.
 
-    worker_id is whose claims are marked. Returns email and fence of those that were. Raises
-    RowsChanged where a row is not as it is expected to be, and asyncpg's LockNotAvailableError
-    where another holds one for longer than max_lock_wait_ms or else than the connection's setting
-    allows: nothing was written then, and a transaction that was running must be rolled back.
+    Returns email and fence of the rows that are marked. Raises RowsChanged where a row is not as
+    it is expected to be: nothing was written then, and a transaction that was running must be
+    rolled back.
     """
     sought = [row.id for row in changes.emails]
     sought += [row.email_id for row in changes.recipients]
@@ -181,15 +174,12 @@ async def record(
         marked = await connection.fetch(
             _RECORD,
             list(tenant_ids),
-            max_lock_wait_ms,
             *bounds(sought),
             *counted_columns(changes.queue, _WIDTHS[QueueChange]),
             *counted_columns(changes.emails, _WIDTHS[EmailChange]),
             *counted_columns(changes.recipients, _WIDTHS[StatusChange]),
             *counted_columns(changes.attempts, _WIDTHS[NewAttempt]),
             *counted_columns(changes.events, _WIDTHS[NewEvent]),
-            worker_id,
-            *counted_columns(changes.marks, _WIDTHS[Mark]),
         )
     except asyncpg.PostgresError as error:
         if error.sqlstate == _CHANGED:

@@ -13,7 +13,6 @@ from tallypost_domain.queue.record_statements import (
     Changes,
     EmailChange,
     Key,
-    Mark,
     NewAttempt,
     NewEvent,
     QueueChange,
@@ -30,6 +29,7 @@ _EVENT_TYPE: dict[RecipientEvent, str] = {
     RecipientEvent.HELD: "email.held",
     RecipientEvent.GAVE_UP: "email.failed",
 }
+_MARK = "mark"
 _ROW_FATE: dict[QueueAction, str] = {
     QueueAction.CLEAR: "clear",
     QueueAction.DELETE: "delete",
@@ -54,11 +54,18 @@ class Decided(Struct, frozen=True):
         return claim.tenant_id, claim.email_id
 
 
-def changes_to_write(decided: Iterable[Decided], claims: Iterable[Claim]) -> Changes:
-    """Everything that follows from the decisions, and the claims to mark."""
+def changes_to_write(
+    decided: Iterable[Decided], worker_id: UUID, claims: Iterable[Claim]
+) -> Changes:
+    """Everything that follows from the decisions, and the claims of this worker to mark."""
     ordered = sorted(decided, key=lambda item: item.key)
+    queue = [_queue_row(item) for item in ordered if item.decision.action in _ROW_FATE]
+    queue += [
+        QueueChange(claim.tenant_id, claim.email_id, claim.fence, worker_id, _MARK)
+        for claim in claims
+    ]
     return Changes(
-        queue=[_queue_row(item) for item in ordered if item.decision.action in _ROW_FATE],
+        queue=sorted(queue, key=lambda row: row[:2]),
         emails=_email_rows(ordered),
         recipients=_recipient_rows(ordered),
         attempts=[
@@ -67,9 +74,6 @@ def changes_to_write(decided: Iterable[Decided], claims: Iterable[Claim]) -> Cha
             if (attempt := item.settlement.attempt) is not None
         ],
         events=[row for item in ordered for row in _event_rows(item)],
-        marks=sorted(
-            Mark(claim.tenant_id, claim.email_id, claim.fence, claim.attempt) for claim in claims
-        ),
     )
 
 

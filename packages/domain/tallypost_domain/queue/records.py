@@ -1,10 +1,10 @@
 """Records settlements and marks the next handovers: usually one call of the database for a chunk.
 
 What a settlement does is decided on the email as its worker loaded it, and every write names what
-it expects to find. Where something else is found, or a row is locked by another, nothing is
-written, and the chunk is decided anew on rows that are locked first, in the order (tenant, email,
-recipient) that every writer keeps. A worker whose lease is over changes no row that another
-holds: its result is put on record as late.
+it expects to find. Where something else is found, nothing is written, and the chunk is decided
+anew on rows that are locked first, in the order (tenant, email, recipient) that every writer
+keeps. A worker whose lease is over changes no row that another holds: its result is put on
+record as late.
 """
 
 from collections import defaultdict
@@ -25,9 +25,6 @@ from tallypost_domain.queue.record_statements import Key, RowsChanged, bounds
 from tallypost_domain.queue.record_writes import Decided, changes_to_write
 from tallypost_domain.queue.types import Claim, Settlement, StoredEmail
 from tallypost_resilience.retry import RetryPolicy
-
-# Well below PostgreSQL's deadlock_timeout of 1 s, after which it would end one of the two.
-_MAX_LOCK_WAIT_MS = 100
 
 
 class Recorded(Struct, frozen=True):
@@ -109,23 +106,13 @@ async def _write_at_once(
     decided: Sequence[Decided],
     claims: Sequence[Claim],
 ) -> Recorded | None:
-    """One round trip; None where nothing was written, as rows are not free or not as expected."""
+    """One round trip; None where nothing was written, as rows are not as expected."""
     with translated():
         async with pool.acquire() as connection:
             try:
-                return await _write(
-                    connection,
-                    worker_id,
-                    tenant_ids,
-                    decided,
-                    claims,
-                    max_lock_wait_ms=_MAX_LOCK_WAIT_MS,
-                )
+                return await _write(connection, worker_id, tenant_ids, decided, claims)
             except RowsChanged:
                 # Recorded before, late, or changed meanwhile: locks will tell which.
-                return None
-            except asyncpg.LockNotAvailableError:
-                # Two calls whose rows overlap may wait for each other. Locked in order, none does.
                 return None
 
 
@@ -135,13 +122,9 @@ async def _write(
     tenant_ids: Collection[UUID],
     decided: Sequence[Decided],
     claims: Sequence[Claim],
-    *,
-    max_lock_wait_ms: int | None = None,
 ) -> Recorded:
-    changes = changes_to_write(decided, claims)
-    marked = await sql.record(
-        connection, worker_id, tenant_ids, changes, max_lock_wait_ms=max_lock_wait_ms
-    )
+    changes = changes_to_write(decided, worker_id, claims)
+    marked = await sql.record(connection, tenant_ids, changes)
     return Recorded(
         tuple(
             replace(claim, attempt=claim.attempt + 1)
@@ -159,7 +142,7 @@ async def _decide_under_locks(
     policy: RetryPolicy,
 ) -> list[Decided]:
     wanted = [_key(settlement.claim) for settlement in settlements]
-    keys = columns([*wanted, *map(_key, claims)])
+    keys = columns(sorted({*wanted, *map(_key, claims)}))
     rows = _by_key(await connection.fetch(sql.LOCK_QUEUE_ROWS, *keys))
     if not settlements:
         return []

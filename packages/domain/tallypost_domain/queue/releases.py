@@ -82,7 +82,7 @@ async def _release_recipients(connection: Connection, keys: list[Key]) -> None:
         ],
         events=[event_row(key, mode[key], "email.released", id_, {}) for key, id_ in changed],
     )
-    await sql.record(connection, None, {tenant_id for tenant_id, _ in keys}, changes)
+    await sql.record(connection, {tenant_id for tenant_id, _ in keys}, changes)
 
 
 def _key(row: asyncpg.Record) -> Key:

@@ -13,24 +13,23 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM set_config('app.tenant_ids', tenant_ids::text, true);
+    -- By its place, as `record_settlements` does, so that no plan walks the backlog.
     RETURN QUERY
-    WITH due AS (
-        SELECT x.tenant_id, x.email_id
+    UPDATE send_queue q
+    SET state = 'claimed', worker_id = claiming_worker_id, fence = q.fence + 1
+    WHERE q.ctid = ANY (ARRAY(
+        SELECT due.place
         FROM unnest(tenant_ids) AS t (tenant_id)
         CROSS JOIN LATERAL (
-            SELECT q.tenant_id, q.email_id
+            SELECT q.ctid AS place
             FROM send_queue q
             WHERE q.state = 'waiting' AND q.lane = wanted_lane AND q.tenant_id = t.tenant_id
               AND q.due_at <= now()
             ORDER BY q.due_at, q.email_id
             LIMIT quota
             FOR UPDATE SKIP LOCKED
-        ) x
-    )
-    UPDATE send_queue q
-    SET state = 'claimed', worker_id = claiming_worker_id, fence = q.fence + 1
-    FROM due
-    WHERE q.tenant_id = due.tenant_id AND q.email_id = due.email_id
+        ) due
+    ))
     RETURNING q.tenant_id, q.email_id, q.lane, q.fence, q.attempt;
 END
 $$;

@@ -11,18 +11,17 @@ ALTER TABLE attempts DROP CONSTRAINT fk_attempts_tenant_id_emails;
 -- recorded before finds its row gone or moved on, and never meets its own attempt. Such a repeated
 -- result, and a late one, leaves an ERROR line with TP002 in PostgreSQL's log. That is no fault.
 --
--- Rows are locked as each statement meets them, so two calls for the same rows may wait for each
--- other. A caller that has not locked them all before, in order, says how long it waits at most.
+-- Whoever changes an email or its recipients holds its queue row, and all queue rows are locked in
+-- the order of their keys, so that calls for the same rows wait for each other and never in a ring.
 CREATE FUNCTION record_settlements(
     tenant_ids uuid[],
-    -- Without one, the setting of the connection.
-    max_lock_wait_ms integer,
     -- No partition without an email between the two is looked into.
     least_email_id uuid,
     greatest_email_id uuid,
-    -- Queue rows. fate is `delete`, the state that a row gets, or `clear`: a row that is nobody's
-    -- goes, and none need be there. Without a delay the due time stays. From an unsent one nothing
-    -- was handed over: if it was marked, that handover is taken off the count.
+    -- Queue rows, in the order of their keys. fate is `delete`, `mark` (it is about to leave), the
+    -- state that a row gets, or `clear`: a row that is nobody's goes, and none need be there. Without
+    -- a delay the due time stays. From an unsent one nothing was handed over: if it was marked, that
+    -- handover is taken off the count.
     q_count integer,
     q_tenant_ids uuid[],
     q_email_ids uuid[],
@@ -72,67 +71,73 @@ CREATE FUNCTION record_settlements(
     v_modes text[],
     v_types text[],
     v_recipient_ids uuid[],
-    v_data text[],
-    -- Claims of this worker that are about to leave.
-    marking_worker_id uuid,
-    m_count integer,
-    m_tenant_ids uuid[],
-    m_email_ids uuid[],
-    m_fences bigint[],
-    m_attempts integer[]
+    v_data text[]
 ) RETURNS TABLE (marked_email_id uuid, marked_fence bigint)
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    finished tid[];
+    leaving tid[];
+    change record;
     wanted bigint;
     met bigint;
-    changed bigint;
 BEGIN
     PERFORM set_config('app.tenant_ids', tenant_ids::text, true);
-    IF max_lock_wait_ms IS NOT NULL THEN
-        PERFORM set_config('lock_timeout', max_lock_wait_ms::text, true);
-    END IF;
 
-    -- The worker is compared in words that no index answers, or the planner would go through all
-    -- rows of the worker in place of the one that the key finds.
+    -- Each row is sought by its key and then named by its place. Joined, the planner would read the
+    -- whole queue while it is short, and a connection keeps that plan when it has grown.
     IF q_count > 0 THEN
         q_tenant_ids := spread(q_tenant_ids, q_count);
         q_email_ids := spread(q_email_ids, q_count);
         q_fences := spread(q_fences, q_count);
         q_worker_ids := spread(q_worker_ids, q_count);
         q_fates := spread(q_fates, q_count);
-        q_delays_s := spread(q_delays_s, q_count);
-        q_are_unsent := spread(q_are_unsent, q_count);
-        wanted := cardinality(array_remove(q_fates, 'clear'));
-        DELETE FROM send_queue q
-        USING unnest(q_tenant_ids, q_email_ids, q_fences, q_worker_ids, q_fates)
+        SELECT array_agg(q.place) FILTER (WHERE c.fate = 'delete'),
+               array_agg(q.place) FILTER (WHERE c.fate = 'mark'),
+               count(*) FILTER (WHERE c.fate NOT IN ('mark', 'clear'))
+        INTO finished, leaving, met
+        FROM unnest(q_tenant_ids, q_email_ids, q_fences, q_worker_ids, q_fates)
             AS c (tenant_id, email_id, fence, worker_id, fate)
-        WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-          AND q.worker_id IS NOT DISTINCT FROM c.worker_id AND c.fate = 'delete';
-        GET DIAGNOSTICS met = ROW_COUNT;
-        IF met < q_count THEN
-            UPDATE send_queue q
-            SET state = c.fate, worker_id = NULL,
-                due_at = coalesce(now() + make_interval(secs => c.delay_s), q.due_at),
-                attempt = q.attempt - (c.is_unsent AND q.state = 'handing_over')::int
-            FROM unnest(
-                q_tenant_ids, q_email_ids, q_fences, q_worker_ids, q_fates, q_delays_s, q_are_unsent
-            ) AS c (tenant_id, email_id, fence, worker_id, fate, delay_s, is_unsent)
+        CROSS JOIN LATERAL (
+            SELECT q.ctid AS place FROM send_queue q
             WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
               AND q.worker_id IS NOT DISTINCT FROM c.worker_id
-              AND c.fate NOT IN ('delete', 'clear');
-            GET DIAGNOSTICS changed = ROW_COUNT;
-            met := met + changed;
-            -- A parked row whose last recipient was settled late would wait for ever. One that
-            -- another worker holds is deleted by that worker, which finds nobody to send to.
-            DELETE FROM send_queue q
-            USING unnest(q_tenant_ids, q_email_ids, q_fates) AS c (tenant_id, email_id, fate)
-            WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.worker_id IS NULL
-              AND c.fate = 'clear';
-        END IF;
+            FOR UPDATE
+        ) q;
+        wanted := q_count - cardinality(array_positions(q_fates, 'mark'))
+            - cardinality(array_positions(q_fates, 'clear'));
         IF met < wanted THEN
             RAISE EXCEPTION 'a queue row has changed' USING ERRCODE = 'TP002';
         END IF;
+        DELETE FROM send_queue q WHERE q.ctid = ANY (finished);
+        FOR change IN
+            SELECT c.* FROM unnest(
+                q_tenant_ids, q_email_ids, q_fates, spread(q_delays_s, q_count),
+                spread(q_are_unsent, q_count)
+            ) AS c (tenant_id, email_id, fate, delay_s, is_unsent)
+            WHERE c.fate NOT IN ('delete', 'mark')
+        LOOP
+            IF change.fate = 'clear' THEN
+                -- A parked row whose last recipient was settled late would wait for ever. One that
+                -- another worker holds is deleted by that worker, which finds nobody to send to.
+                DELETE FROM send_queue q
+                WHERE q.tenant_id = change.tenant_id AND q.email_id = change.email_id
+                  AND q.worker_id IS NULL;
+            ELSE
+                UPDATE send_queue q
+                SET state = change.fate, worker_id = NULL,
+                    due_at = coalesce(now() + make_interval(secs => change.delay_s), q.due_at),
+                    attempt = q.attempt - (change.is_unsent AND q.state = 'handing_over')::int
+                WHERE q.tenant_id = change.tenant_id AND q.email_id = change.email_id;
+            END IF;
+        END LOOP;
+        -- The same claim marked again, after a commit of unknown fate, gets the same answer: only
+        -- its own worker asks, and it hands nothing over before it has one.
+        RETURN QUERY
+        UPDATE send_queue q
+        SET state = 'handing_over', attempt = q.attempt + (q.state = 'claimed')::int
+        WHERE q.ctid = ANY (leaving)
+        RETURNING q.email_id, q.fence;
     END IF;
 
     IF e_count > 0 THEN
@@ -231,23 +236,6 @@ BEGIN
         FROM unnest(
             v_tenant_ids, v_subject_ids, v_ids, v_modes, v_types, v_recipient_ids, v_data
         ) AS v (tenant_id, subject_id, id, mode, type, recipient_id, data);
-    END IF;
-
-    -- The same claim marked again, after a commit of unknown fate, gets the same answer: only its
-    -- own worker asks, and it hands nothing over before it has one.
-    IF m_count > 0 THEN
-        m_tenant_ids := spread(m_tenant_ids, m_count);
-        m_email_ids := spread(m_email_ids, m_count);
-        m_fences := spread(m_fences, m_count);
-        m_attempts := spread(m_attempts, m_count);
-        RETURN QUERY
-        UPDATE send_queue q SET state = 'handing_over', attempt = c.attempt + 1
-        FROM unnest(m_tenant_ids, m_email_ids, m_fences, m_attempts)
-            AS c (tenant_id, email_id, fence, attempt)
-        WHERE q.tenant_id = c.tenant_id AND q.email_id = c.email_id AND q.fence = c.fence
-          AND q.state IN ('claimed', 'handing_over')
-          AND q.worker_id IS NOT DISTINCT FROM marking_worker_id
-        RETURNING q.email_id, q.fence;
     END IF;
 END
 $$;
