@@ -14,6 +14,7 @@ from tallypost_core.errors import AppError
 from tallypost_core.object_store import ObjectNotFound
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.emails.lifecycle import RecipientEvent
+from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.types import Claim
 from tallypost_providers.base import same_for_all
@@ -37,7 +38,7 @@ from tallypost_worker.settlements import (
 LEAST_TIMEOUT_S = 1.0
 """A handover is not begun with less time than this."""
 
-_MEMORY_BYTES = 256_000_000
+_MEMORY_BYTES = 128_000_000
 _RETRY_S = 1.0
 # Something else of ours is away (object store, key ring, every provider account).
 _OUTAGE_RETRY_S = 30.0
@@ -65,14 +66,15 @@ class Delivery:
         self._recorder = recorder
         self._heartbeat = heartbeat
         self._timeout_s = timeout_s
-        self._memory = MemoryBudget(_MEMORY_BYTES)
+        # Of each lane: a password reset does not wait until a campaign's pictures have left.
+        self._memory = {lane: MemoryBudget(_MEMORY_BYTES) for lane in Lane}
 
     async def deliver(self, email: LoadedEmail) -> bool:
         """Take one email as far as it goes; False where its claim is to be given back unsent."""
         if email.hold_reason or all(to.is_suppressed for to in email.recipients):
             self._recorder.record(unsent(email, self._worker_id))
             return True
-        async with self._memory.reserve(memory_bytes(email)):
+        async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
             try:
                 provider = choose(self._providers, email.mode)
                 outgoing = await self._assembler.assemble(email)

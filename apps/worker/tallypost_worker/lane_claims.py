@@ -25,6 +25,10 @@ POLL_EVERY_S = 1.0
 
 _MAX_TENANTS = 50
 _RETRY_S = 1.0
+# A row that cannot be read waits for somebody who mends it.
+_UNLOADABLE_RETRY_S = 3600.0
+
+_Hold = tuple[UUID, int]
 
 log = structlog.get_logger()
 
@@ -53,12 +57,13 @@ class LaneClaims:
         self._due = due
         self._ready = ready
         self._room = room
-        # A claim for a single free place would cost as much as one for many. It is made while the
-        # worker has few emails of the lane: then there is no backlog of them.
+        # A claim for a single free place would cost as much as one for many.
         self._least_room = room // 4 + 1
-        self._few = max(1, room // 20)
-        self._in_work: set[UUID] = set()
+        # A row that was taken from this worker and claimed by it again is in here twice, with two
+        # fences.
+        self._in_work: set[_Hold] = set()
         self._returning: list[Claim] = []
+        self._unloadable: list[Claim] = []
         # Tenants of a claim whose fate is unknown: it may have taken rows that nobody works on.
         self._unsure_of: set[UUID] = set()
 
@@ -79,7 +84,7 @@ class LaneClaims:
 
     def done(self, email: LoadedEmail, *, is_unsent: bool) -> None:
         """An email is finished; an unsent one is to be given back."""
-        self._in_work.remove(email.claim.email_id)
+        self._in_work.remove(_hold(email.claim))
         if is_unsent:
             self._returning.append(email.claim)
         if self._room - len(self._in_work) >= self._least_room:
@@ -89,38 +94,34 @@ class LaneClaims:
         """Give back what was claimed and is not worked on; raises DatabaseUnavailable."""
         if self._unsure_of:
             held = await list_held(self._pool, self._worker_id, self._unsure_of)
-            known = {*self._in_work, *(claim.email_id for claim in self._returning)}
+            known = {*self._in_work, *map(_hold, self._returning), *map(_hold, self._unloadable)}
             self._returning += [
-                claim for claim in held if claim.lane == self._lane and claim.email_id not in known
+                claim for claim in held if claim.lane == self._lane and _hold(claim) not in known
             ]
             self._unsure_of.clear()
-        claims, self._returning = self._returning, []
-        try:
-            await release_claims(self._pool, self._worker_id, claims)
-        except DatabaseUnavailable:
-            self._returning += claims
-            raise
+        await self._release(self._returning)
+        await self._release(self._unloadable, due_in_s=_UNLOADABLE_RETRY_S)
+
+    async def _release(self, claims: list[Claim], *, due_in_s: float | None = None) -> None:
+        """Give back what is on the list; it stays there until that is done."""
+        given_back = claims[:]
+        await release_claims(self._pool, self._worker_id, given_back, due_in_s=due_in_s)
+        del claims[: len(given_back)]
 
     async def _claim(self) -> int:
         # What is claimed near the end of the lease could only be put off again.
         if self._heartbeat.remaining_s < LEASE_MARGIN_S + LEAST_TIMEOUT_S:
             return 0
         free = self._room - len(self._in_work)
-        are_few = len(self._in_work) < self._few
-        if free < (1 if are_few else self._least_room):
+        if free < self._least_room:
             return 0
         tenants = self._due.take(self._lane, min(_MAX_TENANTS, free))
         if not tenants:
             return 0
         with self._ready.right_of_way.passing(self._lane):
             claims = await self._claim_from(tenants, max(1, free // len(tenants)))
-            try:
-                emails = await load_claimed(self._pool, claims, self._peppers)
-            except BaseException:
-                self._returning += claims
-                raise
-            for email in emails:
-                self._in_work.add(email.claim.email_id)
+            for email in await self._load(claims):
+                self._in_work.add(_hold(email.claim))
                 self._ready.put(email)
         return len(claims)
 
@@ -143,3 +144,32 @@ class LaneClaims:
             if found[tenant_id] < quota:
                 self._due.forget(self._lane, tenant_id, as_of)
         return claims
+
+    async def _load(self, claims: list[Claim]) -> list[LoadedEmail]:
+        try:
+            return await load_claimed(self._pool, claims, self._peppers)
+        except (asyncio.CancelledError, DatabaseUnavailable):
+            self._returning += claims
+            raise
+        except Exception:
+            # The edge of a round of claims: one row that cannot be read, whatever is wrong with
+            # it, must not hold up the others.
+            log.exception("delivery.round_not_loaded")
+            return await self._load_one_by_one(claims)
+
+    async def _load_one_by_one(self, claims: list[Claim]) -> list[LoadedEmail]:
+        emails: list[LoadedEmail] = []
+        for number, claim in enumerate(claims):
+            try:
+                emails += await load_claimed(self._pool, [claim], self._peppers)
+            except (asyncio.CancelledError, DatabaseUnavailable):
+                self._returning += [*(email.claim for email in emails), *claims[number:]]
+                raise
+            except Exception:
+                log.exception("delivery.not_loaded", email_id=str(claim.email_id))
+                self._unloadable.append(claim)
+        return emails
+
+
+def _hold(claim: Claim) -> _Hold:
+    return claim.email_id, claim.fence

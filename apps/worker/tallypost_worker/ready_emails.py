@@ -10,9 +10,9 @@ from collections import deque
 
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
+from tallypost_providers.bulk_turns import BulkTurns
 from tallypost_worker.right_of_way import RightOfWay
 
-_ONE_BULK_IN = 5
 MOST_BULK = 0.8
 """The share of a worker that bulk mail never exceeds."""
 
@@ -25,7 +25,7 @@ class ReadyEmails:
         self._bulk_limit = max(1, int(concurrency * MOST_BULK))
         self._waiting: dict[Lane, deque[LoadedEmail]] = {lane: deque() for lane in Lane}
         self._taken: dict[Lane, int] = dict.fromkeys(Lane, 0)
-        self._in_a_row = 0
+        self._turns = BulkTurns()
         self._takers: deque[asyncio.Future[None]] = deque()
         self.right_of_way = RightOfWay(self._wake_for_bulk)
         self._all_done = asyncio.Event()
@@ -73,19 +73,16 @@ class ReadyEmails:
         await self._all_done.wait()
 
     def _next_lane(self) -> Lane | None:
-        transactional = bool(self._waiting[Lane.TRANSACTIONAL])
-        bulk = (
-            bool(self._waiting[Lane.BULK])
-            and self._taken[Lane.BULK] < self._bulk_limit
-            and self.right_of_way.is_open(Lane.BULK)
-        )
-        if not (transactional and bulk):
-            self._in_a_row = 0
-            if transactional:
-                return Lane.TRANSACTIONAL
-            return Lane.BULK if bulk else None
-        self._in_a_row = (self._in_a_row + 1) % _ONE_BULK_IN
-        return Lane.TRANSACTIONAL if self._in_a_row else Lane.BULK
+        do_others_wait = bool(self._waiting[Lane.TRANSACTIONAL])
+        if self._turns.is_next_bulk(
+            do_others_wait=do_others_wait,
+            does_bulk_wait=bool(self._waiting[Lane.BULK]),
+            may_bulk_go=(
+                self._taken[Lane.BULK] < self._bulk_limit and self.right_of_way.is_open(Lane.BULK)
+            ),
+        ):
+            return Lane.BULK
+        return Lane.TRANSACTIONAL if do_others_wait else None
 
     def _wake_for_bulk(self) -> None:
         for _ in self._waiting[Lane.BULK]:

@@ -3,9 +3,8 @@
 import asyncio
 from collections import deque
 
+from tallypost_providers.bulk_turns import BulkTurns
 from tallypost_providers.errors import ProviderBusy
-
-_BULK_ONE_IN = 5
 
 
 class Places:
@@ -19,7 +18,7 @@ class Places:
         self._free = count
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._bulk: deque[asyncio.Future[None]] = deque()
-        self._urgent_in_a_row = 0
+        self._turns = BulkTurns()
         self._is_closed = False
 
     async def take(self, within_s: float, *, is_bulk: bool) -> None:
@@ -64,14 +63,11 @@ class Places:
     def _next_waiting(self) -> "asyncio.Future[None] | None":
         _drop_done(self._urgent)
         _drop_done(self._bulk)
-        is_turn_of_bulk = self._urgent_in_a_row >= _BULK_ONE_IN - 1
-        if self._bulk and (is_turn_of_bulk or not self._urgent):
-            self._urgent_in_a_row = 0
+        if self._turns.is_next_bulk(
+            do_others_wait=bool(self._urgent), does_bulk_wait=bool(self._bulk)
+        ):
             return self._bulk.popleft()
-        if not self._urgent:
-            return None
-        self._urgent_in_a_row += 1
-        return self._urgent.popleft()
+        return self._urgent.popleft() if self._urgent else None
 
 
 def _drop_done(line: "deque[asyncio.Future[None]]") -> None:

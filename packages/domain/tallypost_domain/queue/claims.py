@@ -26,7 +26,9 @@ _CLAIM = "SELECT * FROM claim_rows($1, $2, $3, $4)"
 
 # Locked in the order that every writer of several rows keeps.
 _RELEASE = """
-    UPDATE send_queue q SET state = 'waiting', worker_id = NULL
+    UPDATE send_queue q
+    SET state = 'waiting', worker_id = NULL,
+        due_at = coalesce(now() + make_interval(secs => $5), q.due_at)
     WHERE q.ctid = ANY (ARRAY(
         SELECT held.place
         FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS c (tenant_id, email_id, fence)
@@ -81,13 +83,18 @@ async def claim_for_sending(
     return [Claim(*row) for row in rows]
 
 
-async def release_claims(pool: Pool, worker_id: UUID, claims: Sequence[Claim]) -> None:
-    """Give claimed rows back unsent; rows that this worker no longer holds stay as they are."""
+async def release_claims(
+    pool: Pool, worker_id: UUID, claims: Sequence[Claim], *, due_in_s: float | None = None
+) -> None:
+    """Give claimed rows back unsent; rows that this worker no longer holds stay as they are.
+
+    Without due_in_s they keep their turn.
+    """
     if not claims:
         return
     async with transaction(pool, [claim.tenant_id for claim in claims]) as connection:
         keys = sorted((claim.tenant_id, claim.email_id, claim.fence) for claim in claims)
-        await connection.execute(_RELEASE, worker_id, *columns(keys))
+        await connection.execute(_RELEASE, worker_id, *columns(keys), due_in_s)
 
 
 async def list_held(pool: Pool, worker_id: UUID, tenant_ids: Iterable[UUID]) -> list[Claim]:
