@@ -109,6 +109,8 @@ def _sender(from_header: str) -> tuple[str, str]:
     return encode_mailboxes("From", [mailbox]), mailbox.domain
 
 
+# Emails that were accepted together share their time.
+@lru_cache(maxsize=256)
 def _date(moment: dt.datetime) -> str:
     """RFC 5322, section 3.3, in UTC."""
     utc = moment.astimezone(dt.UTC)

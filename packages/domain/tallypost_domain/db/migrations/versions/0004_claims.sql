@@ -43,6 +43,7 @@ $$;
 
 -- What the named emails need to be sent, and whether their tenant and domain may send now; one row
 -- for each, with its recipients as arrays. Contents of more than small_bytes stay where they are.
+-- Lists and headers that are empty come as NULL, which nobody has to read.
 CREATE FUNCTION load_emails(
     tenant_ids uuid[],
     -- No partition without an email between the two is looked into.
@@ -86,10 +87,11 @@ BEGIN
     PERFORM set_config('app.tenant_ids', tenant_ids::text, true);
     RETURN QUERY
     SELECT
-        e.id, e.mode, e.domain_id, e.from_header, e.from_address, e.to_header, e.cc_header,
-        e.reply_to, e.subject, e.headers, e.tags, e.created_at, e.size_bytes, e.status,
+        e.id, e.mode, e.domain_id, e.from_header, e.from_address, e.to_header,
+        nullif(e.cc_header, '[]'), nullif(e.reply_to, '[]'), e.subject, nullif(e.headers, '{}'),
+        nullif(e.tags, '[]'), e.created_at, e.size_bytes, e.status,
         policy_of_unconfirmed(s.on_unconfirmed, e.lane),
-        c.email_id IS NOT NULL, c.html, c.text, c.attachments, t.status, d.status,
+        c.email_id IS NOT NULL, c.html, c.text, nullif(c.attachments, '[]'), t.status, d.status,
         r.ids, r.kinds, r.addresses, r.statuses
     FROM unnest(spread(w_tenant_ids, w_count), spread(w_email_ids, w_count))
         AS w (tenant_id, email_id)
