@@ -147,8 +147,9 @@ async def test_call_that_waits_for_one_row_holds_none_that_comes_after_it(
 
 async def _wait_until_one_waits(queue: Harness) -> None:
     blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-    while not await queue.reader.fetchval(blocked):  # noqa: ASYNC110 - the database's locks
-        await asyncio.sleep(0.002)
+    async with asyncio.timeout(10):
+        while not await queue.reader.fetchval(blocked):  # noqa: ASYNC110 - the database's locks
+            await asyncio.sleep(0.002)
 
 
 class Crowd:
