@@ -10,6 +10,7 @@ from collections import deque
 from typing import cast
 
 from tallypost_core.clock import monotonic_s
+from tallypost_core.joined_writes import JoinedWrites
 from tallypost_providers.smtp_deadlines import Budget
 from tallypost_providers.smtp_failures import HandoverStopped, Phase, Reply, Silence
 from tallypost_providers.smtp_replies import ReplyMalformed, ReplyReader
@@ -25,6 +26,7 @@ class SMTPProtocol(asyncio.Protocol):
         self._loop = loop
         # The one to write to comes last; under TLS the one below it has a buffer of its own.
         self._transports: list[asyncio.Transport] = []
+        self._writes: JoinedWrites
         self._reader = ReplyReader()
         self._replies: deque[Reply] = deque()
         self._owed = 1  # The greeting.
@@ -52,7 +54,7 @@ class SMTPProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods and not the base class.
-        self._transports.append(cast("asyncio.Transport", transport))
+        self._write_to(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         if self._is_in_body and not self._is_body_gone():
@@ -89,7 +91,7 @@ class SMTPProtocol(asyncio.Protocol):
         self._require_open(phase)
         self._owed += replies
         self._is_asked_to_go_on = False
-        self._transports[-1].write(lines)
+        self._writes.write(lines)
 
     async def reply(self, phase: Phase, budget: Budget, limit_s: float | None = None) -> Reply:
         """The next reply, of whatever code but 421.
@@ -158,11 +160,15 @@ class SMTPProtocol(asyncio.Protocol):
             raise HandoverStopped("tls", Silence.RESET, "the connection ended") from error
         if transport is None:
             raise HandoverStopped("tls", Silence.RESET, "the connection ended")
-        self._transports.append(transport)
+        self._write_to(transport)
 
     def abort(self) -> None:
         """Hang up at once, dropping what is still to be written; may be called twice."""
         self._hang_up(Silence.RESET, "the connection ended")
+
+    def _write_to(self, transport: asyncio.Transport) -> None:
+        self._transports.append(transport)
+        self._writes = JoinedWrites(transport, self._loop)
 
     def _require_open(self, phase: Phase) -> None:
         if self._end is not None:
@@ -181,14 +187,16 @@ class SMTPProtocol(asyncio.Protocol):
                 await self._wait("final", budget.deadline_s("final"))
             if self._replies or self._end is not None:
                 return
-            self._transports[-1].write(piece)
+            self._writes.write(piece)
         self._is_body_written = True
 
     def _is_body_gone(self) -> bool:
         """True once no byte of the body is in this process any more."""
         if not self._is_body_written:
             return False
-        return all(transport.get_write_buffer_size() == 0 for transport in self._transports)
+        return self._writes.get_write_buffer_size() == 0 and all(
+            transport.get_write_buffer_size() == 0 for transport in self._transports[:-1]
+        )
 
     async def _wait(self, phase: Phase, deadline_s: float) -> None:
         """Until something has happened; raises HandoverStopped at the deadline."""

@@ -16,7 +16,7 @@ import uvloop
 from structlog.typing import FilteringBoundLogger
 
 from tallypost_telemetry.asgi import ASGIApp
-from tallypost_telemetry.joined_writes import HTTPProtocol
+from tallypost_telemetry.http_protocol import HTTPProtocol
 
 STOP_LIMIT_S = 10.0
 """Longest time from the stop event to the end of `serve`."""

@@ -64,6 +64,7 @@ async def test_replies_are_handed_out_before_the_end_is_told(wire: Wire) -> None
     await wire.hear(b"220 hello\r\n")
     assert (await wire.protocol.reply("connect", Budget(IN_TIME_S))).text == "hello"
     wire.protocol.send("mail", b"MAIL\r\nRCPT\r\nDATA\r\n", 3)
+    assert await asyncio.to_thread(wire.peer.recv, 100) == b"MAIL\r\nRCPT\r\nDATA\r\n"
     wire.peer.sendall(b"250 one\r\n550 two\r\n")
     wire.peer.close()
     texts = [(await wire.protocol.reply("rcpt", Budget(IN_TIME_S))).text for _ in range(2)]

@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from tallypost_telemetry.joined_writes import JoinedWrites
+from tallypost_core.joined_writes import JoinedWrites
 
 
 class Written:
@@ -15,6 +15,9 @@ class Written:
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return self.is_closed
@@ -76,3 +79,50 @@ async def test_nothing_is_written_to_a_client_that_is_gone() -> None:
 
 async def test_everything_else_is_the_transports_own() -> None:
     assert joined(Written()).get_extra_info("peer") == "the peer"
+
+
+async def test_all_connections_write_one_after_the_other_at_the_end_of_a_turn() -> None:
+    order: list[str] = []
+
+    class Ordered(Written):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def write(self, data: bytes) -> None:
+            order.append(self.name)
+
+    async def work(joining: JoinedWrites) -> None:
+        joining.write(b"question")
+        order.append("work")
+
+    async with asyncio.TaskGroup() as group:
+        for name in ("first", "second"):
+            group.create_task(work(joined(Ordered(name))))
+    assert order == ["work", "work", "first", "second"]
+
+
+async def test_a_write_that_fails_keeps_back_no_other() -> None:
+    class Broken(Written):
+        def write(self, data: bytes) -> None:
+            raise OSError("broken")
+
+    failures: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+    transport = Written()
+    joined(Broken()).write(b"lost")
+    joined(transport).write(b"kept")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert transport.writes == [b"kept"]
+    assert [str(failure) for failure in failures] == ["broken"]
+
+
+async def test_what_waits_counts_as_not_yet_gone() -> None:
+    transport = Written()
+    joining = joined(transport)
+    joining.write(b"12345")
+    assert joining.get_write_buffer_size() == 5
+    await asyncio.sleep(0)
+    assert joining.get_write_buffer_size() == 0
