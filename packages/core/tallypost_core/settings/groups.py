@@ -290,8 +290,14 @@ class SMTPSettings(Struct, frozen=True):
     username: Annotated[str | None, Meta(description="Login of the SMTP relay.")] = None
     password: Annotated[Secret | None, Meta(description="Password of the SMTP relay.")] = None
     connections: Annotated[
-        int, Meta(ge=1, le=500, description="Connections that one worker keeps to the SMTP relay.")
-    ] = 20
+        int,
+        Meta(
+            ge=1,
+            le=500,
+            description="Connections that one worker process keeps to the SMTP relay. Postfix "
+            "takes 50 of a client unless told otherwise, so the default suits two processes.",
+        ),
+    ] = 25
 
 
 class LocalSMTPSettings(Struct, frozen=True):
