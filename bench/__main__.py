@@ -85,6 +85,7 @@ def _measure(
     results: list[tuple[Line, Outcome]] = []
     with opened(scale) as context:
         context.say(machine.describe(context.cluster.postgres.superuser_url, context.folder))
+        context.memory.walk()
         try:
             installs.ensure_postfix(context.children)
         except Absent as error:
@@ -92,6 +93,7 @@ def _measure(
         for part, wanted in chosen:
             outcomes = {outcome.line: outcome for outcome in _run(part, context)}
             results += [(line, outcomes[line.name]) for line in wanted]
+        context.say(context.memory.describe())
         stolen = steal.percent()
         context.say("steal: unknown" if stolen is None else f"steal: {stolen:.1f}%")
     return results

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.children import Children
+from bench.machine import Memory
 from bench.platform import Cluster
 from bench.rounds import Rounds
 from bench.scales import Scale
@@ -34,6 +35,7 @@ class Context:
         self.children = children
         self.progress = progress
         self.cache = cache
+        self.memory = Memory()
 
     @property
     def folder(self) -> Path:
@@ -52,5 +54,6 @@ class Context:
     def rounds(self, part: str) -> Iterator[int]:
         """The numbers of the rounds, each announced as it begins."""
         for number in range(1, self.scale.rounds + 1):
-            self.say(f"{part}: round {number} of {self.scale.rounds}")
+            step_ns = self.memory.walk()
+            self.say(f"{part}: round {number} of {self.scale.rounds}, memory {step_ns:.1f}ns")
             yield number

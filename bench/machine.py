@@ -3,6 +3,8 @@
 import asyncio
 import os
 import platform
+import random
+import statistics
 import time
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from bench.servers import SETTINGS_SHOWN
 _WRITE_BYTES = 8192
 _SYNCING_S = 0.5
 _MOST_SYNCS = 2000
+# With 36 bytes each, numbers and the list of them fill 18 MB: more than a core's own cache, and
+# about what a worker or an API process goes through again and again.
+_NUMBERS = 1 << 19
+_WALKS = 3
 
 
 class Steal:
@@ -28,6 +34,35 @@ class Steal:
             return None
         total = after[0] - self._before[0]
         return 100 * (after[1] - self._before[1]) / total if total else 0.0
+
+
+class Memory:
+    """How long memory takes to answer.
+
+    Other guests of the host use the same cache, and the system tells of nothing when they do. A
+    program in Python waits for memory far more than one in C, so ratios between the two follow it.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = [*range(10**9, 10**9 + _NUMBERS)]
+        random.Random(0).shuffle(self._numbers)  # noqa: S311 - any order will do.
+        self._steps_ns: list[float] = []
+
+    def walk(self) -> float:
+        """Mean time to reach a number in no order, in nanoseconds; the best of a few walks."""
+        walks_s = []
+        for _ in range(_WALKS):
+            started_s = time.perf_counter()
+            sum(self._numbers)
+            walks_s.append(time.perf_counter() - started_s)
+        self._steps_ns.append(min(walks_s) / _NUMBERS * 1e9)
+        return self._steps_ns[-1]
+
+    def describe(self) -> str:
+        """All walks so far: median and range."""
+        median = statistics.median(self._steps_ns)
+        least, most = min(self._steps_ns), max(self._steps_ns)
+        return f"memory: {median:.1f}ns [{least:.1f} to {most:.1f}, n={len(self._steps_ns)}]"
 
 
 def describe(postgres_url: str, folder: Path) -> str:
