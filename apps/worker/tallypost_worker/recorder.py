@@ -6,6 +6,7 @@ written is kept and tried again for as long as the process lives.
 
 import asyncio
 import contextlib
+from collections import deque
 from uuid import UUID
 
 import structlog
@@ -21,6 +22,7 @@ from tallypost_telemetry import metrics
 _RETRY_S = 0.5
 _RETRY_REFUSED_S = 5.0
 _MAX_CHUNK = 200
+_MAX_REFUSED_AT_ONCE = 5
 
 log = structlog.get_logger()
 
@@ -36,9 +38,9 @@ class Recorder:
         self._worker_id = worker_id
         self._policy = policy
         self._settlements: list[Settlement] = []
-        # Refused by the database, not for want of it: tried alone, so that they stop nothing.
-        self._refused: list[Settlement] = []
-        self._retry_refused_at_s = 0.0
+        # Refused by the database, not for want of it, and when each is tried again: alone, and few
+        # at a time, so that they stop nothing.
+        self._refused: deque[tuple[float, Settlement]] = deque()
         self._marks: list[Mark] = []
         self._is_marking = True
         self._work = asyncio.Event()
@@ -73,14 +75,10 @@ class Recorder:
         """Write until cancelled."""
         while True:
             await self._wait_for_work()
-            while self._settlements or self._marks:
-                await self._write_chunk()
-            if self._refused and clock.monotonic_s() >= self._retry_refused_at_s:
-                self._settlements, self._refused = self._refused, []
-                await self._write_one_by_one(self._settlements[:], [])
-            if self._settlements:
-                # The database went away meanwhile: without this nothing would wake the next try.
-                self._work.set()
+            while self._settlements or self._marks or self._is_refused_due:
+                if self._settlements or self._marks:
+                    await self._write_chunk()
+                await self._retry_refused()
             if not (self._settlements or self._refused or self._marks):
                 self._idle.set()
 
@@ -89,6 +87,17 @@ class Recorder:
             async with asyncio.timeout(_RETRY_REFUSED_S if self._refused else None):
                 await self._work.wait()
         self._work.clear()
+
+    @property
+    def _is_refused_due(self) -> bool:
+        return bool(self._refused) and self._refused[0][0] <= clock.monotonic_s()
+
+    async def _retry_refused(self) -> None:
+        due: list[Settlement] = []
+        while self._is_refused_due and len(due) < _MAX_REFUSED_AT_ONCE:
+            due.append(self._refused.popleft()[1])
+        self._settlements[:0] = due
+        await self._write_one_by_one(due, [])
 
     async def _write_chunk(self) -> None:
         settlements = self._settlements[:_MAX_CHUNK]
@@ -127,8 +136,8 @@ class Recorder:
                 self._settlements.append(self._settlements.pop(0))
             except Exception:
                 log.exception("recorder.result_kept", email_id=str(settlement.claim.email_id))
-                self._refused.append(self._settlements.pop(0))
-                self._retry_refused_at_s = clock.monotonic_s() + _RETRY_REFUSED_S
+                due_at_s = clock.monotonic_s() + _RETRY_REFUSED_S
+                self._refused.append((due_at_s, self._settlements.pop(0)))
         for mark in marks:
             try:
                 await self._write([], [mark])

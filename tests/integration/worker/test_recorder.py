@@ -1,8 +1,9 @@
 """The recorder: many at once, one bad item stops nobody, and everything given to it is written."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -10,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from tallypost_domain.db.pools import Pool, create_pool, name_tenants
+from tallypost_domain.queue.records import Recorded, record_and_mark
 from tallypost_domain.queue.types import Settlement
 from tallypost_worker import recorder as recorder_module
 from tallypost_worker.recorder import Recorder
@@ -143,6 +145,38 @@ async def test_refused_result_is_tried_again_and_written_once_it_can_be(
         await owner.close()
     assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
     assert await queue.billed(tenant, email_id) == 1
+
+
+async def test_refused_result_is_tried_again_though_the_recorder_never_rests(
+    queue: Harness, tenant: SeededTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_RETRY_REFUSED_S", 0.1)
+    await queue.add(tenant, 2)
+    worker = await queue.start_worker()
+    refused, other = await queue.hand_over(worker, tenant)
+    bad = _unwritable(await queue.settle(worker, refused, "accepted"))
+    tries = 0
+    marking: set[asyncio.Task[Any]] = set()
+    async with _running(queue.pool, worker) as recorder:
+
+        async def write(
+            pool: Pool, worker_id: UUID, settlements: Sequence[Settlement], *rest: Any
+        ) -> Recorded:
+            nonlocal tries
+            tries += bad in settlements
+            try:
+                return await record_and_mark(pool, worker_id, settlements, *rest)
+            finally:
+                # Before a chunk is done the next one has something in it.
+                marking.add(asyncio.create_task(recorder.mark(other)))
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(recorder_module, "record_and_mark", write)
+        recorder.record(bad)
+        await eventually(lambda: tries >= 5)
+    assert len(marking) > tries
+    for task in marking:
+        task.cancel()
 
 
 async def test_results_of_an_outage_are_written_when_it_is_over(
