@@ -15,11 +15,17 @@ class Places:
     """
 
     def __init__(self, count: int) -> None:
+        self._count = count
         self._free = count
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._bulk: deque[asyncio.Future[None]] = deque()
         self._turns = BulkTurns()
         self._is_closed = False
+
+    @property
+    def taken(self) -> int:
+        """How many places somebody holds."""
+        return self._count - self._free
 
     async def take(self, within_s: float, *, is_bulk: bool) -> None:
         """Wait for a place; `give_back` must follow.

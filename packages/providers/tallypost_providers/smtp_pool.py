@@ -37,7 +37,7 @@ class Lease:
         """
         self._connection = self._pool.take_kept()
         if self._connection is None:
-            self._connection = await self._pool.open_one(budget)
+            self._connection = await self._pool.open(budget)
         return self._connection
 
     async def reconnect(self, budget: Budget) -> SMTPConnection:
@@ -45,7 +45,7 @@ class Lease:
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
-        self._connection = await self._pool.open_one(budget)
+        self._connection = await self._pool.open(budget)
         return self._connection
 
     def __enter__(self) -> Self:
@@ -68,7 +68,8 @@ class SMTPPool:
     """
 
     def __init__(self, open_one: Opener, limit: int) -> None:
-        self.open_one = open_one
+        self._open_one = open_one
+        self._limit = limit
         self._places = Places(limit)
         self._kept: deque[SMTPConnection] = deque()
         self._sweep: asyncio.TimerHandle | None = None
@@ -94,6 +95,18 @@ class SMTPPool:
                 return connection
             self._retire(connection)
         return None
+
+    async def open(self, budget: Budget) -> SMTPConnection:
+        """A new connection; for a Lease. Raises HandoverStopped where none can be opened."""
+        # The peer counts a session until it has said goodbye, and allows a client only so many.
+        while self._leaving and self._open_count > self._limit:
+            await asyncio.wait(self._leaving, return_when=asyncio.FIRST_COMPLETED)
+        return await self._open_one(budget)
+
+    @property
+    def _open_count(self) -> int:
+        """Sessions that are open at most, where each lease has or opens one."""
+        return self._places.taken + len(self._kept) + len(self._leaving)
 
     def take_back(self, connection: SMTPConnection | None) -> None:
         """End a Lease: keep its connection if that is of use, and give its place on."""

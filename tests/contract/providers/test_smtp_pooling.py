@@ -211,3 +211,20 @@ async def test_closing_takes_leave_of_idle_connections(
     await asyncio.gather(*(provider.send(make_email(), IN_TIME_S) for _ in range(2)))
     await provider.close()
     await wait_until(lambda: peer.open_connections == 0)
+
+
+async def test_sessions_that_say_goodbye_count_as_open(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each session is too old for a second email, and its goodbye takes as long as an email.
+    monkeypatch.setattr(smtp_pool, "MAX_AGE_S", 0.0)
+    async with SMTPSink(faults=Faults(latency_s=0.01)) as sink:
+        provider = make_provider(sink.port, connections=3)
+        sending = [asyncio.create_task(provider.send(make_email(), IN_TIME_S)) for _ in range(20)]
+        most = 0
+        while not all(send.done() for send in sending):
+            most = max(most, sink.open_sessions)
+            await asyncio.sleep(0.001)
+        assert {outcome(send.result()) for send in sending} == {Outcome.ACCEPTED}
+        assert {send.result().evidence["connection"] for send in sending} == {"new"}
+    assert most == 3
