@@ -8,6 +8,7 @@ reader awake.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,8 @@ class JoinedWrites:
         self._turn = _TURNS.setdefault(loop, _Turn())
         self._pieces: list[bytes | memoryview] = []
         self._size_bytes = 0
+        self.written_bytes = 0
+        """Bytes that the transport was given, and may have sent."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Write with what else comes in this turn, or at once where it is much."""
@@ -40,7 +43,18 @@ class JoinedWrites:
         self._pieces.clear()
         self._size_bytes = 0
         if not self._transport.is_closing():
+            self.written_bytes += len(data)
             self._transport.write(data)
+
+    def writelines(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """As `write`, piece by piece."""
+        for piece in pieces:
+            self.write(piece)
+
+    def write_eof(self) -> None:
+        """Say that nothing follows, once everything is written."""
+        self.flush()
+        self._transport.write_eof()
 
     def get_write_buffer_size(self) -> int:
         """Bytes that have not left this process."""

@@ -18,5 +18,10 @@ class HTTPProtocol(HttpToolsProtocol):
     # uvicorn declares the transport that asyncio passes.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
-        joined = JoinedWrites(transport, self.loop)
-        super().connection_made(cast("asyncio.Transport", joined))
+        self._joined = JoinedWrites(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._joined))
+
+    def eof_received(self) -> None:
+        """Write what is answered so far: after this the event loop closes the transport."""
+        self._joined.flush()
+        super().eof_received()

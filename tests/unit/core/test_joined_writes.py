@@ -19,6 +19,9 @@ class Written:
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def write_eof(self) -> None:
+        self.writes.append(b"<end>")
+
     def is_closing(self) -> bool:
         return self.is_closed
 
@@ -126,3 +129,25 @@ async def test_what_waits_counts_as_not_yet_gone() -> None:
     assert joining.get_write_buffer_size() == 5
     await asyncio.sleep(0)
     assert joining.get_write_buffer_size() == 0
+
+
+async def test_nothing_overtakes_what_waits() -> None:
+    transport = Written()
+    joining = joined(transport)
+    joining.write(b"one, ")
+    joining.writelines([b"two, ", b"three"])
+    joining.write_eof()
+    assert transport.writes == [b"one, two, three", b"<end>"]
+
+
+async def test_only_what_the_transport_was_given_counts_as_written() -> None:
+    transport = Written()
+    joining = joined(transport)
+    joining.write(b"12345")
+    assert joining.written_bytes == 0
+    await asyncio.sleep(0)
+    assert joining.written_bytes == 5
+    joining.write(b"never")
+    transport.is_closed = True
+    await asyncio.sleep(0)
+    assert joining.written_bytes == 5

@@ -117,6 +117,18 @@ async def test_it_serves_beside_other_tasks_until_told_to_stop() -> None:
             await request_once(running.url)
 
 
+async def test_client_that_has_nothing_more_to_say_is_answered() -> None:
+    async with serving_in_this_loop(OpsApp({})) as running:
+        port = int(running.url.rpartition(":")[2])
+        # The end of what it says comes with the request, or just after it.
+        for _ in range(50):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            writer.write_eof()
+            assert (await asyncio.wait_for(reader.read(), DEADLINE_S)).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+
 async def request_once(url: str) -> None:
     async with aiohttp.ClientSession() as client, client.get(f"{url}/health/live") as answer:
         await answer.read()
