@@ -96,7 +96,7 @@ class SMTPProtocol(asyncio.Protocol):
     async def reply(self, phase: Phase, budget: Budget, limit_s: float | None = None) -> Reply:
         """The next reply, of whatever code but 421.
 
-        limit_s takes the place of the phase's own limit.
+        limit_s takes the place of the limit that each phase has.
         Raises HandoverStopped for silence, and for 421, after which the peer hangs up.
         """
         while not self._replies:
@@ -121,9 +121,16 @@ class SMTPProtocol(asyncio.Protocol):
         self._is_asked_to_go_on = False
         self._is_reply_early = self._is_body_written = False
         self._is_in_body = True
+        written_before = self._writes.written_bytes
         try:
             await self._write_pieces(content, budget)
             reply = await self.reply("final", budget)
+        except HandoverStopped as stop:
+            # The connection ended in the turn of the loop at whose end the body would have left.
+            if isinstance(stop.signal, Silence) and self._writes.written_bytes == written_before:
+                self.abort()
+                raise HandoverStopped("data", stop.signal, stop.note) from stop
+            raise
         finally:
             self._is_in_body = False
         if self._is_reply_early:

@@ -93,6 +93,25 @@ async def test_body_is_not_begun_on_a_connection_that_has_ended(wire: Wire) -> N
     assert wire.peer.recv(100) == b"DATA\r\n"
 
 
+async def test_body_that_never_left_is_not_in_doubt(wire: Wire) -> None:
+    await wire.hear(b"220 hello\r\n")
+    await wire.protocol.reply("connect", Budget(IN_TIME_S))
+    wire.protocol.send("data", b"DATA\r\n", 1)
+    await wire.hear(b"354 go ahead\r\n")
+    await wire.protocol.reply("data", Budget(IN_TIME_S))
+    sending = asyncio.create_task(
+        wire.protocol.send_body(b"Subject: hi\r\n.\r\n", Budget(IN_TIME_S))
+    )
+    await asyncio.sleep(0)
+    # The end arrives in the turn of the loop at whose end the body would be written.
+    wire.protocol.eof_received()
+    wire.protocol.abort()
+    with pytest.raises(HandoverStopped, check=stopped_at("data", Silence.RESET)):
+        await sending
+    assert await asyncio.to_thread(wire.peer.recv, 100) == b"DATA\r\n"
+    assert await asyncio.to_thread(wire.peer.recv, 100) == b""
+
+
 async def test_connection_is_idle_only_where_nothing_is_owed_either_way(wire: Wire) -> None:
     seen = [wire.protocol.is_idle]
     await wire.hear(b"220 hello\r\n")
