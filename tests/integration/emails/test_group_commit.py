@@ -1,6 +1,7 @@
 """Many requests by one commit: what one of them does wrong, or slowly, is felt by no other."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -231,6 +232,39 @@ async def test_bytes_on_their_way_are_bounded_too(
             Acceptance,
         ]
         assert await stored(queue, tenant) == 4
+
+
+class _TakenBack(Exception):
+    """Ends a transaction without a commit."""
+
+
+async def test_small_email_does_not_wait_for_a_large_one(
+    database: Database, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    async with (
+        open_harness(database, tmp_path) as queue,
+        acceptor(database, tmp_path, limits=Limits(brief_wait_ms=20_000)) as accept,
+        database.pool("tp_accept") as pool,
+    ):
+        await warm_up(accept, tenant)
+        with contextlib.suppress(_TakenBack):
+            async with transaction(pool, [tenant.id]) as connection:
+                # The commit of whoever has the same key waits for this one.
+                await connection.execute(
+                    _CLAIM, tenant.id, "POST /emails", "large", b"a" * 32, "{}"
+                )
+                large = asyncio.create_task(
+                    accept.accept(live_sender(tenant), new_email(text=LARGE_TEXT), key("large"))
+                )
+                async with asyncio.timeout(20):
+                    while not await queue.reader.fetch("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - the database's locks
+                        await asyncio.sleep(0.01)
+                small = accept.accept(live_sender(tenant), new_email(), key("small"))
+                await asyncio.wait_for(small, 10)
+                assert not large.done()
+                raise _TakenBack
+        await asyncio.wait_for(large, 20)
+        assert await stored(queue, tenant) == 3
 
 
 async def test_client_that_hangs_up_while_its_email_is_written_loses_nothing(
