@@ -20,8 +20,9 @@ from bench.context import Context
 from bench.environment import CACHE, opened
 from bench.errors import Absent, Failed
 from bench.http_load import Job
-from bench.ours.backlog import Backlog, make_backlog
-from bench.ours.drain import drain
+from bench.ours.backlog import Backlog, make_backlogs
+from bench.ours.delivery import ALGORITHMS, SETTINGS
+from bench.ours.drain import OPEN_ROWS, drain
 from bench.platform import API, Sender
 from bench.scales import FULL
 from bench.sinks import counting_sink
@@ -30,6 +31,8 @@ _PACKAGES = ("py-spy==0.4.1",)
 _SAMPLES_PER_S = 250
 _GRACE_S = 60.0
 _CLIENTS = 32
+_BATCH, _BATCH_CLIENTS = 100, 4
+_WORKERS = 2
 # Both recordings, one after the other, and what starting them takes.
 _LOAD_FACTOR = 2.5
 _TOP = 25
@@ -85,26 +88,49 @@ def _profile(context: Context, spy: Path, folder: Path, seconds: int) -> None:
         platform.api() as api,
         counting_sink(context.children) as sink,
     ):
-        sender = platform.add_sender("example.com")
-        backlog = make_backlog(context, platform, api, sender)
-        with platform.workers(1, sink.port) as (worker,):
-            context.say("profile: the worker delivers a backlog")
-            pilot = drain(context, platform, backlog, sink, [worker], context.scale.pilot_mails)
-            _fill(backlog, int(pilot.rate * seconds * _LOAD_FACTOR))
-            _record(context, spy, worker, folder, seconds)
-        context.say(f"profile: the API takes emails of {_CLIENTS} clients")
-        with _loading(context, api, sender, seconds):
-            _record(context, spy, api.child, folder, seconds)
+        senders = {
+            name: platform.add_sender(f"{name}.example.com", algorithms)
+            for name, algorithms in ALGORITHMS.items()
+        }
+        backlogs = make_backlogs(context, platform, api, [*senders.values()])
+
+        def record(scene: str, child: Child) -> None:
+            _record(context, spy, scene, child, folder, seconds)
+
+        with platform.workers(1, sink.port, **SETTINGS) as (worker,):
+            for name, backlog in zip(senders, backlogs, strict=True):
+                context.say(f"profile: a worker delivers a backlog, {name}")
+                pilot = drain(context, platform, backlog, sink, [worker], context.scale.pilot_mails)
+                _fill(backlog, int(pilot.rate * seconds * _LOAD_FACTOR))
+                record(f"worker-{name}", worker)
+                worker.wait_until(
+                    lambda: platform.count(OPEN_ROWS) == 0,
+                    within_s=_GRACE_S,
+                    what="the backlog is gone",
+                )
+        with platform.workers(_WORKERS, sink.port) as workers:
+            context.say("profile: the whole path, API and two workers")
+            # Twice the time, because two processes are watched.
+            with _loading(context, api, senders["rsa"], 2 * seconds):
+                record("whole-api", api.child)
+                record("whole-worker", workers[0])
+        for scene, emails in (("api-single", 1), ("api-batch", _BATCH)):
+            context.say(f"profile: the API takes {emails} emails a request")
+            with _loading(context, api, senders["unsigned"], seconds, emails=emails):
+                record(scene, api.child)
 
 
 @contextmanager
-def _loading(context: Context, api: API, sender: Sender, seconds: int) -> Iterator[None]:
+def _loading(
+    context: Context, api: API, sender: Sender, seconds: int, *, emails: int = 1
+) -> Iterator[None]:
     job = Job(
         port=api.port,
         token=sender.token,
         sender=sender.address,
-        clients=_CLIENTS,
+        clients=_CLIENTS if emails == 1 else _BATCH_CLIENTS,
         seconds=seconds * _LOAD_FACTOR,
+        emails=emails,
     )
     command = [sys.executable, "-m", "bench.http_load", msgspec.json.encode(job).decode()]
     with context.children.running("http_load", command, stdout=subprocess.DEVNULL) as clients:
@@ -117,8 +143,10 @@ def _fill(backlog: Backlog, count: int) -> None:
     backlog.kick()
 
 
-def _record(context: Context, spy: Path, child: Child, folder: Path, seconds: int) -> None:
-    raw, graph = folder / f"{child.name}.txt", folder / f"{child.name}.svg"
+def _record(
+    context: Context, spy: Path, scene: str, child: Child, folder: Path, seconds: int
+) -> None:
+    raw, graph = folder / f"{scene}.txt", folder / f"{scene}.svg"
     for path, form in ((raw, "raw"), (graph, "flamegraph")):
         context.children.run(
             "py-spy",
@@ -133,7 +161,7 @@ def _record(context: Context, spy: Path, child: Child, folder: Path, seconds: in
     total = sum(own.values())
     if not total:
         raise Failed(f"py-spy saw {child.name} do nothing")
-    print(f"\n{child.name}: {total} samples of running threads; {graph.relative_to(ROOT)}")
+    print(f"\n{scene}: {total} samples of running threads; {graph.relative_to(ROOT)}")
     for title, counts in (("itself", own), ("with what it called", inclusive)):
         print(f"  share of time, {title}")
         _print_shares(counts.most_common(_TOP), total)

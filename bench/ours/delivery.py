@@ -48,7 +48,7 @@ _TWO_WORKERS = Line(
 LINES = (_UNSIGNED, _ED25519, _RSA, _RSA_VS_SIGNS, _TWO_WORKERS)
 
 _VS_SMTP_SOURCE = {"unsigned": _UNSIGNED, "ed25519": _ED25519, "rsa": _RSA}
-_ALGORITHMS: Mapping[str, tuple[Algorithm, ...]] = {
+ALGORITHMS: Mapping[str, tuple[Algorithm, ...]] = {
     "unsigned": (),
     "ed25519": ("ed25519-sha256",),
     "rsa": ("rsa-sha256",),
@@ -56,7 +56,7 @@ _ALGORITHMS: Mapping[str, tuple[Algorithm, ...]] = {
 _FIRST_GUESS_PER_S = 5_000.0
 # As one sets a worker for a relay of one's own. The defaults think of a relay that takes no more
 # connections than Postfix does by default, and of fewer unconfirmed emails where one is killed.
-_SETTINGS = {"TALLYPOST_DELIVERY_CONCURRENCY": "200", "TALLYPOST_SMTP_CONNECTIONS": "50"}
+SETTINGS = {"TALLYPOST_DELIVERY_CONCURRENCY": "200", "TALLYPOST_SMTP_CONNECTIONS": "50"}
 
 
 def run(context: Context) -> list[Outcome]:
@@ -69,11 +69,11 @@ def run(context: Context) -> list[Outcome]:
     ):
         senders = [
             platform.add_sender(f"{name}.example.com", algorithms)
-            for name, algorithms in _ALGORITHMS.items()
+            for name, algorithms in ALGORITHMS.items()
         ]
         made = make_backlogs(context, platform, api, senders)
-        backlogs = dict(zip(_ALGORITHMS, made, strict=True))
-        with platform.workers(1, sink.port, **_SETTINGS) as workers:
+        backlogs = dict(zip(ALGORITHMS, made, strict=True))
+        with platform.workers(1, sink.port, **SETTINGS) as workers:
             _measure(context, rounds, platform, backlogs, sink, workers)
     context.report("delivery", rounds)
     outcomes = [
@@ -121,7 +121,7 @@ def _measure(
             rounds.note(name, drained.rate)
             rounds.note(f"{name}-cpu-us", drained.cpu_us)
         more_mails = min(scale.most_mails, 2 * sizes["rsa"])
-        with platform.workers(1, sink.port, **_SETTINGS) as more:
+        with platform.workers(1, sink.port, **SETTINGS) as more:
             both = [*workers, *more]
             drained = drain(context, platform, backlogs["rsa"], sink, both, more_mails)
         rounds.note("rsa-2-workers", drained.rate)

@@ -14,7 +14,7 @@ from bench.sinks import Sink, wait_for_arrivals
 _WITHIN_S = 120.0
 _SETTLED_WITHIN_S = 15.0
 
-_OPEN_ROWS = "SELECT count(*) FROM send_queue"
+OPEN_ROWS = "SELECT count(*) FROM send_queue"
 
 
 class Drained(Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ def drain(
     used_s = sum(cpu_s(worker.pid) for worker in workers) - before_s
     for worker in workers:
         worker.wait_until(
-            lambda: platform.count(_OPEN_ROWS) == 0,
+            lambda: platform.count(OPEN_ROWS) == 0,
             within_s=_SETTLED_WITHIN_S,
             what="all that arrived is on record",
         )
