@@ -79,7 +79,6 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "tp_system": {
         "domains": "SELECT (id, status, tenant_id)",
-        "emails": "SELECT (domain_id, id, tenant_id)",
         "idempotency_keys": "DELETE, SELECT, UPDATE",
         "inbox_messages": "DELETE, SELECT, UPDATE",
         "send_queue": "SELECT",

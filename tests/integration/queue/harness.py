@@ -34,6 +34,10 @@ POLICY = RetryPolicy(schedule_s=(10.0, 20.0), jitter=0.0)
 
 TABLES = ("emails", "recipients", "attempts", "events", "usage_ledger", "send_queue")
 
+_ENTRIES_READ = """
+    SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE schemaname = 'public'
+"""
+
 State = Literal["waiting", "held", "claimed", "handing_over", "ambiguous"]
 
 
@@ -251,3 +255,11 @@ async def open_harness(database: Database, folder: Path) -> AsyncIterator[Harnes
         database.connect(TEST_READER) as reader,
     ):
         yield Harness(database, pool, accept, reader)
+
+
+async def entries_read(pool: Pool) -> int:
+    """How many index entries have been read in this database; of a pool with one connection, its
+    own are among them."""
+    await pool.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await pool.fetchval(_ENTRIES_READ)
+    return count

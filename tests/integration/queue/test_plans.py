@@ -5,15 +5,11 @@ from uuid import UUID
 import asyncpg
 from msgspec.structs import replace
 
-from tallypost_domain.db.pools import Pool
 from tallypost_domain.queue.claims import release_claims
-from tests.integration.queue.harness import Harness
+from tests.integration.queue.harness import Harness, entries_read
 from tests.support.database import SeededTenant
 
 _BACKLOG = 1_000
-_ENTRIES_READ = """
-    SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE schemaname = 'public'
-"""
 
 
 async def test_no_call_walks_a_table_that_was_empty_when_its_plan_was_made(
@@ -27,9 +23,9 @@ async def test_no_call_walks_a_table_that_was_empty_when_its_plan_was_made(
         await _do_everything(deliverer, tenant, worker)
         for _ in range(_BACKLOG // 100):
             await queue.add(tenant, 100)
-        before = await _entries_read(pool)
+        before = await entries_read(pool)
         await _do_everything(deliverer, tenant, worker)
-        assert await _entries_read(pool) - before < _BACKLOG / 4
+        assert await entries_read(pool) - before < _BACKLOG / 4
 
 
 async def _do_everything(queue: Harness, tenant: SeededTenant, worker: UUID) -> None:
@@ -57,9 +53,3 @@ async def _vacuum(queue: Harness) -> None:
         await connection.execute("VACUUM (ANALYZE)")
     finally:
         await connection.close()
-
-
-async def _entries_read(pool: Pool) -> int:
-    await pool.execute("SELECT pg_stat_force_next_flush()")
-    count: int = await pool.fetchval(_ENTRIES_READ)
-    return count

@@ -8,9 +8,10 @@ import pytest
 from tallypost_domain.emails.lifecycle import RecipientEvent
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.types import RecipientChange, Settlement
-from tests.integration.queue.harness import Harness
+from tests.integration.queue.harness import Harness, entries_read
 from tests.support.database import SeededTenant
 
+_MANY = 500
 CAUSES = {
     "UPDATE tenants SET status = 'suspended'": "UPDATE tenants SET status = 'active'",
     "UPDATE domains SET status = 'failed'": "UPDATE domains SET status = 'verified'",
@@ -25,16 +26,19 @@ async def _change(queue: Harness, tenant: SeededTenant, statement: str) -> None:
 
 async def _hold(queue: Harness, *tenants: SeededTenant) -> None:
     worker = await queue.start_worker()
+    turns = []
     for email in await queue.load(*await queue.claim(worker, *tenants)):
         assert email.hold_reason is not None
         changes = tuple(
             RecipientChange(recipient_id=to.id, event=RecipientEvent.HELD)
             for to in email.recipients
         )
-        turn = Settlement(
-            claim=email.claim, worker_id=worker, attempt=None, changes=changes, hold=True
+        turns.append(
+            Settlement(
+                claim=email.claim, worker_id=worker, attempt=None, changes=changes, hold=True
+            )
         )
-        await queue.record(worker, turn)
+    await queue.record(worker, *turns)
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -73,3 +77,25 @@ async def test_two_workers_release_each_email_once(queue: Harness, tenant: Seede
     assert sum(released) + await release_held(queue.pool) == len(added)
     for email_id in added:
         assert (await queue.events(tenant, email_id)).count("email.released") == 1
+
+
+async def test_rows_that_have_to_wait_are_not_looked_at_one_by_one(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    for owner in (tenant, other_tenant):
+        for _ in range(_MANY // 100):
+            await queue.add(owner, 100)
+    await _change(queue, tenant, "UPDATE tenants SET status = 'suspended'")
+    await _change(queue, other_tenant, "UPDATE domains SET status = 'failed'")
+    for _ in range(_MANY // 100):
+        await _hold(queue, tenant, other_tenant)
+    # One connection, because each counts for itself.
+    async with queue.database.pool("tp_deliver", size=1) as pool:
+        before = await entries_read(pool)
+        assert await release_held(pool) == 0
+        assert await entries_read(pool) - before < _MANY / 10
+    await _change(queue, tenant, "UPDATE tenants SET status = 'active'")
+    assert await release_held(queue.pool) == 200
+    still_held = "SELECT 1 FROM send_queue WHERE state = 'held'"
+    assert len(await queue.fetch(tenant, still_held)) == _MANY - 200
+    assert len(await queue.fetch(other_tenant, still_held)) == _MANY

@@ -133,7 +133,11 @@ class QueueRow(Base):
             postgresql_where=text("state = 'waiting'"),
         ),
         Index(
-            "ix_send_queue_held", "tenant_id", "email_id", postgresql_where=text("state = 'held'")
+            "ix_send_queue_held",
+            "tenant_id",
+            "domain_id",
+            "email_id",
+            postgresql_where=text("state = 'held'"),
         ),
         Index(None, "worker_id", postgresql_where=text("worker_id IS NOT NULL")),
     )
@@ -148,3 +152,5 @@ class QueueRow(Base):
     worker_id: Mapped[UUID | None]
     fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """Grows with every claim; a result with an older one is late."""
+    domain_id: Mapped[UUID | None]
+    """Of the email, where the row is held or was; the database notes it."""

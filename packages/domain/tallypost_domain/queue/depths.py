@@ -15,7 +15,7 @@ class LaneDepth(Struct, frozen=True):
 
 
 async def measure_depth(pool: Pool) -> dict[Lane, LaneDepth]:
-    """Depth of each lane that has something due; its cost grows with the backlog."""
+    """Depth of each lane that has something due; it counts up to 100,000."""
     with translated():
         rows = await pool.fetch("SELECT * FROM measure_queue()")
     return {Lane(row["lane"]): LaneDepth(row["due_count"], row["oldest_due_age_s"]) for row in rows}
