@@ -62,7 +62,7 @@ def test_a_permission_that_is_only_a_word_is_not_declared() -> None:
         return "open to all"
 
     with pytest.raises(UndeclaredPermission, match="mistaken"):
-        require_declared(Litestar([mistaken], openapi_config=None))
+        require_declared(Litestar([mistaken], openapi_config=None, logging_config=None))
 
 
 def test_a_sending_key_may_only_send() -> None:
