@@ -16,6 +16,7 @@ from tallypost_console.edge import Edge
 from tallypost_console.failures import show_failure
 from tallypost_console.pages.emails import EmailPages
 from tallypost_console.pages.inbox import InboxPages
+from tallypost_console.pages.preferences import choose_theme
 from tallypost_console.pages.sign_in import show_sign_in, sign_in, sign_out
 from tallypost_console.pages.tenants import open_tenant, show_start
 from tallypost_console.rendering import template_config
@@ -37,6 +38,7 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     sign_out,
     EmailPages,
     InboxPages,
+    choose_theme,
     show_asset,
 )
 

@@ -1,36 +1,88 @@
-"""The stylesheet and the icon, served by the console itself.
+"""Stylesheet, font and icon, served by the console itself.
 
 Their addresses carry a hash of their content, so a browser keeps them for a year and asks again
-when they change.
+when they change. They are packed once; pages are not, for a packed page that holds both a secret
+and words of the request gives the secret away by its length (BREACH).
 """
 
+import gzip
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.params import FromPath
+from msgspec import Struct
 
 from tallypost_console.access import OPT_KEY, Everyone
 from tallypost_console.errors import PageNotFound
 
-_FOLDER: Final = Path(__file__).parent / "static"
-_MEDIA_TYPES: Final = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
-_BODIES: Final = {name: (_FOLDER / name).read_bytes() for name in _MEDIA_TYPES}
+_FOLDER: Final = Path(__file__).parent
+_MEDIA_TYPES: Final = {
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
+_STYLESHEET: Final = "console.css"
+_FONT: Final = "inter.woff2"
+
+
+class Asset(Struct, frozen=True):
+    """One file as it is served."""
+
+    body: bytes
+    packed: bytes | None
+    """As gzip; None where that is no shorter."""
+    media_type: str
+    version: str
+
+    def path(self, name: str) -> str:
+        """Where it is as long as its content stays the same."""
+        return f"/static/{self.version}/{name}"
+
+
+def _make(name: str, body: bytes) -> Asset:
+    packed = gzip.compress(body, mtime=0)
+    return Asset(
+        body,
+        packed if len(packed) < len(body) else None,
+        _MEDIA_TYPES[Path(name).suffix],
+        hashlib.sha256(body).hexdigest()[:12],
+    )
+
+
+def _make_all() -> dict[str, Asset]:
+    font = _make(_FONT, (_FOLDER / "vendor" / _FONT).read_bytes())
+    icon = _make("icon.svg", (_FOLDER / "static" / "icon.svg").read_bytes())
+    styles = (_FOLDER / "static" / _STYLESHEET).read_bytes()
+    # A stylesheet names the font by its address, which holds the font's hash.
+    styles = styles.replace(_FONT.encode(), font.path(_FONT).encode())
+    return {_FONT: font, "icon.svg": icon, _STYLESHEET: _make(_STYLESHEET, styles)}
+
+
+_ASSETS: Final = _make_all()
 
 
 def asset_path(name: str) -> str:
     """The path of an asset as it is now."""
-    return f"/static/{hashlib.sha256(_BODIES[name]).hexdigest()[:12]}/{name}"
+    return _ASSETS[name].path(name)
 
 
+# Any: the types of the request's user, auth and state, none of which we use.
 @get("/static/{version:str}/{name:str}", opt={OPT_KEY: Everyone.PUBLIC}, sync_to_thread=False)
-def show_asset(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+def show_asset(
+    request: Request[Any, Any, Any], version: FromPath[str], name: FromPath[str]
+) -> Response[bytes]:
     """One asset. An older version gets the newest content, which it must not keep."""
-    if name not in _BODIES:
+    asset = _ASSETS.get(name)
+    if asset is None:
         raise PageNotFound
-    is_newest = asset_path(name) == f"/static/{version}/{name}"
-    caching = "public, max-age=31536000, immutable" if is_newest else "no-store"
-    return Response(
-        _BODIES[name], media_type=_MEDIA_TYPES[name], headers={"cache-control": caching}
-    )
+    is_newest = version == asset.version
+    headers = {
+        "cache-control": "public, max-age=31536000, immutable" if is_newest else "no-store",
+        "vary": "accept-encoding",
+    }
+    if asset.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        return Response(asset.packed, media_type=asset.media_type, headers=headers)
+    return Response(asset.body, media_type=asset.media_type, headers=headers)

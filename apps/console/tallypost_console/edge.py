@@ -22,11 +22,11 @@ _NO_ROUTE: Final = "unmatched"
 
 
 def content_security_policy(*, more_styles: str = "") -> str:
-    """What a page may load: its own stylesheet and images, nothing else, and no script at all."""
+    """What a page may load: its own stylesheet, font and images, and no script at all."""
     styles = f"'self' {more_styles}".strip()
     return (
-        f"default-src 'none'; style-src {styles}; img-src 'self' data:; form-action 'self'; "
-        "frame-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; style-src {styles}; img-src 'self' data:; font-src 'self'; "
+        "form-action 'self'; frame-src 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tallypost_console.edge import request_id
 from tallypost_console.errors import ForeignForm, NoTenantOpen, PageNotFound
-from tallypost_console.rendering import AnyRequest, render
+from tallypost_console.rendering import AnyRequest, path_with_query, render
 from tallypost_console.visitors import remembered_visitor
 from tallypost_core.errors import HTTP_STATUS, AppError, ErrorKind
 
@@ -58,7 +58,9 @@ def show_failure(request: AnyRequest, error: Exception) -> Response[Any]:
         status_code=problem.status,
         headers=_headers(error),
         problem=problem,
-        again=_path_with_query(request) if request.method == "GET" else "/",
+        # Nobody who changes the theme here wants to come back here.
+        address="/",
+        again=path_with_query(request) if request.method == "GET" else "/",
         request_id=request_id(request.scope) if problem.status == 500 else None,
     )
 
@@ -100,11 +102,5 @@ def _is_operator(request: AnyRequest) -> bool:
 
 
 def _sign_in_path(request: AnyRequest) -> str:
-    wanted = _path_with_query(request) if request.method == "GET" else "/"
+    wanted = path_with_query(request) if request.method == "GET" else "/"
     return "/login" if wanted == "/" else f"/login?{urlencode({'then': wanted})}"
-
-
-def _path_with_query(request: AnyRequest) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    path = request.url.path
-    return f"{path}?{query}" if query else path

@@ -11,6 +11,8 @@ from litestar.response import Template
 from litestar.template import TemplateConfig
 
 from tallypost_console import assets, words
+from tallypost_console.icons import icon
+from tallypost_console.themes import THEMES, find_theme
 from tallypost_console.visitors import remembered_visitor
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -38,7 +40,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         duration=words.duration,
         sentence=words.sentence,
     )
-    environment.globals.update(asset=assets.asset_path)
+    environment.globals.update(asset=assets.asset_path, icon=icon, themes=THEMES)
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
 
@@ -53,14 +55,16 @@ def render(
 ) -> Template:
     """A page: the template `name` with its context, and with whoever asks for it.
 
-    In every context: `visitor` (None where nobody signed in), `path`, and `mode` and `tenant`,
-    which are None on pages that have none.
+    In every context: `visitor` (None where nobody signed in), `path`, `address` (the path with its
+    query), `theme`, and `mode` and `tenant`, which are None on pages that have none.
     """
     return Template(
         name,
         context={
             "visitor": remembered_visitor(request),
             "path": request.scope["path"],
+            "address": path_with_query(request),
+            "theme": find_theme(request.cookies),
             "mode": None,
             "tenant": None,
             **context,
@@ -69,3 +73,10 @@ def render(
         status_code=status_code,
         headers=headers,
     )
+
+
+def path_with_query(request: AnyRequest) -> str:
+    """The address of a page as it stands in the browser, without the host."""
+    query = request.scope["query_string"].decode("latin-1")
+    path = request.url.path
+    return f"{path}?{query}" if query else path

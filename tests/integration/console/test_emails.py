@@ -66,7 +66,7 @@ async def test_modes_are_kept_apart(
     assert listed((await owner.get("/emails?mode=live")).text) == [live]
     page = (await owner.get("/emails?mode=test")).text
     assert listed(page) == [test]
-    assert '<html lang="en" class="test-mode">' in page
+    assert '<html lang="en" class="test-mode"' in page
     assert "<title>Emails · Test · Tallypost</title>" in page
 
 

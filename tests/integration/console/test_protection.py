@@ -26,7 +26,7 @@ FOREIGN = "https://evil.example"
         {"sec-fetch-site": "same-site"},
     ],
 )
-@pytest.mark.parametrize("path", ["/login", "/logout"])
+@pytest.mark.parametrize("path", ["/login", "/logout", "/theme"])
 async def test_form_of_another_site_is_refused(
     owner: Browser, path: str, headers: dict[str, str]
 ) -> None:
@@ -99,8 +99,23 @@ async def test_stylesheet_may_be_kept_only_under_its_own_hash(browser: Browser) 
     older = await browser.get("/static/0123456789ab/console.css")
     assert older.content == newest.content
     assert older.headers["cache-control"] == "no-store"
+    font = await browser.get(newest.text.split('url("')[1].split('"')[0])
+    assert font.headers["content-type"] == "font/woff2"
+    assert font.headers["cache-control"] == newest.headers["cache-control"]
     for unknown in ("/static/x/app.py", "/static/x/..%2f..%2fapp.py", "/static/x/console.css/y"):
         assert (await browser.get(unknown)).status_code == 404
+
+
+async def test_assets_are_packed_for_whoever_unpacks_them(browser: Browser) -> None:
+    plain = await browser.client.get(
+        "/static/x/console.css", headers={"accept-encoding": "identity"}
+    )
+    packed = await browser.client.get("/static/x/console.css", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "accept-encoding"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert packed.content == plain.content
 
 
 async def test_large_body_is_refused(browser: Browser) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tallypost_console.pages.sign_in import own_path
+from tallypost_console.own_path import own_path
 
 
 @pytest.mark.parametrize(

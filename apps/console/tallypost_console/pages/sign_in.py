@@ -1,8 +1,7 @@
 """Signing in and out."""
 
 import math
-import re
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from litestar import Response, get, post
@@ -12,6 +11,7 @@ from litestar.response import Redirect
 
 from tallypost_console.access import OPT_KEY, Everyone
 from tallypost_console.forms import read_form
+from tallypost_console.own_path import own_path
 from tallypost_console.rendering import AnyRequest, render
 from tallypost_console.services import Services
 from tallypost_console.visitors import Visitor, client_address, find_visitor
@@ -20,9 +20,6 @@ from tallypost_domain.people import service as people
 from tallypost_domain.people.errors import InvalidCredentials, TooManySignIns
 
 log = structlog.get_logger()
-
-# A path of ours: one slash, then nothing that a browser could read as the start of a host.
-_OWN_PATH: Final = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
 
 
 # Any, here and below: the type of the body, which is a template's or a redirect's.
@@ -60,11 +57,6 @@ async def sign_out(
     """End the session."""
     await _end_session(services, visitor.token)
     return Redirect("/login", status_code=303, cookies=[services.cookie.cleared()])
-
-
-def own_path(path: str) -> str:
-    """The path where it leads to a page of this console, else the start page."""
-    return path if _OWN_PATH.fullmatch(path) else "/"
 
 
 async def _end_session(services: Services, token: str | None) -> None:
