@@ -34,8 +34,9 @@ POLICY = RetryPolicy(schedule_s=(10.0, 20.0), jitter=0.0)
 
 TABLES = ("emails", "recipients", "attempts", "events", "usage_ledger", "send_queue")
 
-_ENTRIES_READ = """
-    SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE schemaname = 'public'
+_ROWS_READ = """
+    SELECT ((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+            + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables))::bigint
 """
 
 State = Literal["waiting", "held", "claimed", "handing_over", "ambiguous"]
@@ -257,9 +258,9 @@ async def open_harness(database: Database, folder: Path) -> AsyncIterator[Harnes
         yield Harness(database, pool, accept, reader)
 
 
-async def entries_read(pool: Pool) -> int:
-    """How many index entries have been read in this database; of a pool with one connection, its
-    own are among them."""
+async def rows_read(pool: Pool) -> int:
+    """How many rows and index entries have been read in this database; of a pool with one
+    connection, its own are among them."""
     await pool.execute("SELECT pg_stat_force_next_flush()")
-    count: int = await pool.fetchval(_ENTRIES_READ)
+    count: int = await pool.fetchval(_ROWS_READ)
     return count

@@ -6,7 +6,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from tallypost_domain.queue.claims import release_claims
-from tests.integration.queue.harness import Harness, entries_read
+from tests.integration.queue.harness import Harness, rows_read
 from tests.support.database import SeededTenant
 
 _BACKLOG = 1_000
@@ -23,9 +23,9 @@ async def test_no_call_walks_a_table_that_was_empty_when_its_plan_was_made(
         await _do_everything(deliverer, tenant, worker)
         for _ in range(_BACKLOG // 100):
             await queue.add(tenant, 100)
-        before = await entries_read(pool)
+        before = await rows_read(pool)
         await _do_everything(deliverer, tenant, worker)
-        assert await entries_read(pool) - before < _BACKLOG / 4
+        assert await rows_read(pool) - before < _BACKLOG / 4
 
 
 async def _do_everything(queue: Harness, tenant: SeededTenant, worker: UUID) -> None:

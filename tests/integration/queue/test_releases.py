@@ -8,7 +8,7 @@ import pytest
 from tallypost_domain.emails.lifecycle import RecipientEvent
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.types import RecipientChange, Settlement
-from tests.integration.queue.harness import Harness, entries_read
+from tests.integration.queue.harness import Harness, rows_read
 from tests.support.database import SeededTenant
 
 _MANY = 500
@@ -91,9 +91,9 @@ async def test_rows_that_have_to_wait_are_not_looked_at_one_by_one(
         await _hold(queue, tenant, other_tenant)
     # One connection, because each counts for itself.
     async with queue.database.pool("tp_deliver", size=1) as pool:
-        before = await entries_read(pool)
+        before = await rows_read(pool)
         assert await release_held(pool) == 0
-        assert await entries_read(pool) - before < _MANY / 10
+        assert await rows_read(pool) - before < _MANY / 10
     await _change(queue, tenant, "UPDATE tenants SET status = 'active'")
     assert await release_held(queue.pool) == 200
     still_held = "SELECT 1 FROM send_queue WHERE state = 'held'"

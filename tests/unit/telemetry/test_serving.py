@@ -117,7 +117,7 @@ async def test_it_serves_beside_other_tasks_until_told_to_stop() -> None:
             await request_once(running.url)
 
 
-async def test_client_that_has_nothing_more_to_say_is_answered() -> None:
+async def test_answer_that_is_made_reaches_a_client_that_ends_its_side() -> None:
     async with serving_in_this_loop(OpsApp({})) as running:
         port = int(running.url.rpartition(":")[2])
         # The end of what it says comes with the request, or just after it.

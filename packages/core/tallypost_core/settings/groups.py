@@ -258,9 +258,9 @@ class DeliverySettings(Struct, frozen=True):
             ge=1,
             le=1000,
             description="Emails in work at a time in one worker process: waiting for their turn on "
-            "a connection, or on the wire. Up to twice as many are claimed, and four fifths of "
-            "that of bulk mail. More make a fast relay faster. Where the process is killed, about "
-            "as many emails are unconfirmed.",
+            "a connection, or on the wire; besides, up to twice as many are claimed of "
+            "transactional mail and 1.6 times as many of bulk mail. More make a fast relay "
+            "faster. Where the process is killed, about as many emails are unconfirmed.",
         ),
     ] = 100
     retry_schedule_s: Annotated[
