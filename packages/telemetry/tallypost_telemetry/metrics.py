@@ -62,6 +62,18 @@ _PROVIDER_BUSY = Counter(
     ("provider",),
     registry=REGISTRY,
 )
+_FLUSH_DURATION = Histogram(
+    "tallypost_accept_flush_duration_seconds",
+    "Time that one commit of accepted emails took in the database.",
+    buckets=_FAST_BUCKETS_S,
+    registry=REGISTRY,
+)
+_FLUSH_SIZE = Histogram(
+    "tallypost_accept_flush_size_emails",
+    "Emails of the requests that one commit answered.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+    registry=REGISTRY,
+)
 _CLAIM_DURATION = Histogram(
     "tallypost_claim_duration_seconds",
     "Time that one claim of due emails took in the database.",
@@ -183,6 +195,12 @@ def record_claim(size: int, duration_s: float) -> None:
     """Count one claim that took `size` emails; an empty one counts too."""
     _CLAIM_DURATION.observe(duration_s)
     _CLAIM_SIZE.observe(size)
+
+
+def record_flush(size: int, duration_s: float) -> None:
+    """Count one commit that answered requests with `size` emails in all."""
+    _FLUSH_DURATION.observe(duration_s)
+    _FLUSH_SIZE.observe(size)
 
 
 def record_sweep(freed_rows: int) -> None:

@@ -16,6 +16,7 @@ from tallypost_domain.emails.errors import (
 )
 from tallypost_domain.emails.limits import Limits
 from tallypost_domain.emails.types import Acceptance, Idempotency, NewEmail
+from tallypost_telemetry import metrics
 from tests.integration.emails import races
 from tests.integration.queue.harness import Harness, open_harness
 from tests.support.database import Database, SeededTenant
@@ -41,6 +42,12 @@ async def warm_up(accept: Acceptor, tenant: SeededTenant) -> None:
     await accept.accept(live_sender(tenant), new_email(from_=f"hello@{tenant.domain}"))
 
 
+def flushes_counted() -> list[float]:
+    """How many commits the metrics of this process know, and the emails in them."""
+    name = "tallypost_accept_flush_size_emails"
+    return [metrics.REGISTRY.get_sample_value(f"{name}_{of}") or 0.0 for of in ("count", "sum")]
+
+
 async def stored(queue: Harness, tenant: SeededTenant) -> int:
     """How many emails of a tenant there are."""
     return len(await queue.fetch(tenant, "SELECT 1 FROM emails"))
@@ -55,6 +62,7 @@ async def test_requests_that_arrive_together_share_commits(
     ):
         for owner in (tenant, other_tenant):
             await warm_up(accept, owner)
+        before = flushes_counted()
         answers = await asyncio.gather(
             *(
                 accept.accept(live_sender(owner), new_email(from_=f"hello@{owner.domain}"))
@@ -69,6 +77,8 @@ async def test_requests_that_arrive_together_share_commits(
     assert len({answer.ids for answer in answers}) == 40
     # Two of these are of the first emails.
     assert len(commits) < 12
+    flushes, emails = (now - then for now, then in zip(flushes_counted(), before, strict=True))
+    assert (flushes, emails) == (len(commits) - 2, 40)
 
 
 async def test_bad_row_fails_its_own_request_only(

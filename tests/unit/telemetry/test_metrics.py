@@ -41,6 +41,7 @@ def _every_metric_has_a_sample() -> None:
     metrics.record_http_request("GET", "/sample", 200, 0.01)
     metrics.record_accepted("live", "transactional")
     metrics.record_handover("smtp", ["accepted"], 0.1)
+    metrics.record_flush(12, 0.004)
     metrics.record_claim(3, 0.002)
     metrics.record_sweep(0)
     metrics.record_queue_depth("bulk", 7, 1.5)

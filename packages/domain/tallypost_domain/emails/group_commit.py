@@ -11,6 +11,7 @@ import contextvars
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 
+from tallypost_core.clock import monotonic_s
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.emails.errors import AcceptOverloaded
@@ -114,7 +115,7 @@ class GroupCommit:
 
     async def _flush(self, batch: list[Submission]) -> None:
         try:
-            answers = await store(self._pool, batch, wait_ms=self._limits.brief_wait_ms)
+            answers = await self._store(batch)
         except Exception as error:
             # The edge of a task: whatever went wrong, somebody waits for each of the batch.
             away = await self._writer.take_apart(batch, error)
@@ -131,7 +132,7 @@ class GroupCommit:
 
     async def _flush_large(self, large: Submission) -> None:
         try:
-            answers = await store(self._pool, [large], wait_ms=self._limits.brief_wait_ms)
+            answers = await self._store([large])
         except Exception as error:
             # As above.
             self._refuse_waiting(await self._writer.take_apart([large], error))
@@ -140,6 +141,13 @@ class GroupCommit:
         self._large_in_flight -= 1
         self._large_in_flight_bytes -= large.size_bytes
         self._wake()
+
+    async def _store(self, batch: list[Submission]) -> Sequence[Answer]:
+        started_s = monotonic_s()
+        answers = await store(self._pool, batch, wait_ms=self._limits.brief_wait_ms)
+        emails = sum(len(submission.items) for submission in batch)
+        metrics.record_flush(emails, monotonic_s() - started_s)
+        return answers
 
     def _refuse_waiting(self, away: DatabaseUnavailable | None) -> None:
         """What waits for a database that is away is told at once; what comes later tries again."""
