@@ -8,7 +8,7 @@ from tallypost_providers import smtp_deadlines
 from tallypost_providers.errors import ProviderBusy
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget
-from tallypost_providers.smtp_failures import HandoverStopped, Silence
+from tallypost_providers.smtp_failures import HandoverStopped, Phase, Silence
 from tallypost_providers.smtp_pool import SMTPPool
 from tallypost_resilience.breaker import judge_error
 from tallypost_resilience.circuit import Verdict
@@ -78,6 +78,16 @@ def test_wait_for_a_place_leaves_a_third_for_the_dialogue_and_one_for_the_answer
     assert budget.left_s("final") == pytest.approx(10.0)
     now_s += 1.0
     assert budget.left_for_place_s() == 0.0
+
+
+def test_no_phase_before_the_body_takes_all_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp_deadlines, "monotonic_s", lambda: 1000.0)
+    budget = Budget(24.0)
+    phases: tuple[Phase, ...] = ("connect", "tls", "hello", "auth", "mail", "rcpt", "data")
+    for phase in phases:
+        assert budget.left_s(phase) == pytest.approx(10.0)
+    assert budget.left_s("mail", 3.0) == pytest.approx(3.0)
+    assert budget.left_s("final") == pytest.approx(24.0)
 
 
 def test_being_busy_says_nothing_about_the_peer() -> None:
