@@ -4,7 +4,7 @@ from tallypost_api.app import create_app
 from tallypost_core.collector import spare_the_collector
 from tallypost_core.errors import AppError
 from tallypost_core.settings.apps import APISettings, load_or_exit
-from tallypost_telemetry import logging, serving
+from tallypost_telemetry import logging, serving, tracing
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     except (ValueError, AppError) as error:
         raise SystemExit(f"The settings cannot be used: {error}") from error
     spare_the_collector()
-    serving.run(app, settings.api.host, settings.api.port, on_stop=app.ops.begin_shutdown)
+    with tracing.running(settings.tracing, "api"):
+        serving.run(app, settings.api.host, settings.api.port, on_stop=app.ops.begin_shutdown)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tallypost_api.rest.emails import EmailController
 from tallypost_api.services import Services
 from tallypost_core.settings.apps import APISettings
 from tallypost_telemetry import asgi as asgi_types
+from tallypost_telemetry.http_spans import RequestSpans
 from tallypost_telemetry.ops import OpsApp
 
 OPENAPI_PATH: Final = "/openapi.json"
@@ -42,13 +43,14 @@ class API:
         self.routes = routes
         self.ops = ops
         # Litestar types scopes more narrowly.
-        self._edge = Edge(DirectRoutes(routes, access))  # type: ignore[arg-type]
+        edge = Edge(DirectRoutes(routes, access))  # type: ignore[arg-type]
+        self._traced_edge = RequestSpans(edge, without=ops.paths)
 
     async def __call__(
         self, scope: asgi_types.Scope, receive: asgi_types.Receive, send: asgi_types.Send
     ) -> None:
         """Serve one ASGI connection."""
-        await self._edge(scope, receive, send)
+        await self._traced_edge(scope, receive, send)
 
 
 def create_app(settings: APISettings) -> API:

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_api.errors import ServiceUnavailable
 from tallypost_core.crypto import KeyRing
-from tallypost_core.object_store import open_store
 from tallypost_core.settings.apps import APISettings
 from tallypost_domain.api_keys.service import KeyDirectory
 from tallypost_domain.db.notifications import ChangeFeed
@@ -31,6 +30,7 @@ from tallypost_resilience.egress import Egress
 from tallypost_resilience.egress_rules import EgressRules
 from tallypost_resilience.limiter import Limiter, LocalLimiter
 from tallypost_telemetry.checks.postgres import check_postgres
+from tallypost_telemetry.object_store_spans import open_traced_store
 from tallypost_telemetry.ops import Check
 
 APP_NAME: Final = "tallypost-api"
@@ -50,7 +50,7 @@ class Services:
         """Raises KeyRingError or ValueError where settings cannot be used."""
         self._settings = settings
         self._peppers = KeyRing.from_setting(settings.secrets.peppers.reveal())
-        self._objects = open_store(settings.objects)
+        self._objects = open_traced_store(settings.objects)
         self._engine = create_engine(settings.database.api_url.reveal(), app=APP_NAME)
         self._sessions = create_session_maker(self._engine)
         url = settings.notifications.url or settings.database.api_url

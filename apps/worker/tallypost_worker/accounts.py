@@ -9,6 +9,7 @@ from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.registry import get_provider_class
 from tallypost_providers.types import OutgoingEmail, Provider
+from tallypost_worker.delivery_spans import Peer
 
 
 def create_accounts(settings: WorkerSettings, pool: Pool) -> tuple[Provider, ...]:
@@ -17,6 +18,13 @@ def create_accounts(settings: WorkerSettings, pool: Pool) -> tuple[Provider, ...
     Raises ProviderMisconfigured that names the variable.
     """
     return (*(_create_account(name, settings) for name in settings.providers), _inbox(pool))
+
+
+def peers_of(settings: WorkerSettings) -> dict[str, Peer]:
+    """Whom the accounts speak to, by account; one without a peer is left out."""
+    if settings.smtp.host is None:
+        return {}
+    return {"smtp": Peer("smtp", settings.smtp.host, settings.smtp.port)}
 
 
 def _create_account(name: str, settings: WorkerSettings) -> Provider:

@@ -12,7 +12,6 @@ from tallypost_core.collector import spare_the_collector
 from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError
 from tallypost_core.ids import new_id
-from tallypost_core.object_store import open_store
 from tallypost_core.settings.apps import WorkerSettings, load_or_exit
 from tallypost_domain.db.errors import AWAY, DatabaseUnavailable
 from tallypost_domain.db.pools import Pool, create_pool
@@ -23,14 +22,16 @@ from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
 from tallypost_providers.types import Provider
 from tallypost_resilience.retry import RetryPolicy
-from tallypost_telemetry import logging, metrics, serving
+from tallypost_telemetry import logging, metrics, serving, tracing
 from tallypost_telemetry.checks.postgres import check_postgres
+from tallypost_telemetry.object_store_spans import open_traced_store
 from tallypost_telemetry.ops import OpsApp
-from tallypost_worker.accounts import create_accounts
+from tallypost_worker.accounts import create_accounts, peers_of
 from tallypost_worker.assembly import Assembler
 from tallypost_worker.chores import run_chores
 from tallypost_worker.delivery import Delivery
 from tallypost_worker.delivery_loop import DeliveryLoop
+from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -60,7 +61,8 @@ def main() -> None:
 
     spare_the_collector()
     try:
-        serving.run_until_signal(run)
+        with tracing.running(settings.tracing, "worker"):
+            serving.run_until_signal(run)
     except AppError as error:
         # A provider's settings contradict each other: a sentence, not a traceback.
         raise SystemExit(error.message) from error
@@ -91,6 +93,7 @@ class _Parts(Struct, frozen=True):
     recorder: Recorder
     heartbeat: Heartbeat
     due: DueTenants
+    samples: DeliverySamples
     assembler: Assembler
     providers: Sequence[Provider]
 
@@ -114,6 +117,7 @@ async def _work(
                 tasks.create_task(_sweep(deliver_pool, heartbeat, policy)),
                 tasks.create_task(_measure(deliver_pool)),
                 tasks.create_task(run_chores(chore_pool, settings.redis.url)),
+                tasks.create_task(parts.samples.run(chore_pool)),
             ]
             await loop.run(stop)
             for task in background:
@@ -135,17 +139,21 @@ def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
     url = settings.database.deliver_url.reveal()
     key_ring = KeyRing.from_setting(settings.secrets.key_ring.reveal())
     providers = create_accounts(settings, pool)
-    assembler = Assembler(pool, open_store(settings.objects), SigningKeyDirectory(pool, key_ring))
+    objects = open_traced_store(settings.objects)
+    assembler = Assembler(pool, objects, SigningKeyDirectory(pool, key_ring))
     recorder = Recorder(pool, worker_id, _policy(settings))
     heartbeat = Heartbeat(url, worker_id)
     due = DueTenants(pool, url)
+    samples = DeliverySamples(worker_id)
     delivery = Delivery(
         worker_id,
         providers=providers,
         assembler=assembler,
         recorder=recorder,
         heartbeat=heartbeat,
+        samples=samples,
         timeout_s=settings.delivery.handover_timeout_s,
+        peers=peers_of(settings),
     )
     loop = DeliveryLoop(
         pool,
@@ -157,7 +165,7 @@ def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
         due=due,
         concurrency=settings.delivery.concurrency,
     )
-    return _Parts(worker_id, loop, recorder, heartbeat, due, assembler, providers)
+    return _Parts(worker_id, loop, recorder, heartbeat, due, samples, assembler, providers)
 
 
 def _policy(settings: WorkerSettings) -> RetryPolicy:

@@ -1,14 +1,12 @@
 """Turns a loaded email into what a provider takes: attachments fetched, signing keys opened."""
 
-import base64
-
 from tallypost_core.object_store import ObjectStore
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
-from tallypost_domain.emails.attachments import StoredAttachment
+from tallypost_domain.emails.messages import fetch_attachment
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail, load_content
-from tallypost_providers.types import Attachment, EnvelopeRecipient, OutgoingEmail
+from tallypost_providers.types import EnvelopeRecipient, OutgoingEmail
 
 # Base64 makes a body 37 % larger with its line ends, and the message exists twice while it is
 # built and signed.
@@ -35,7 +33,9 @@ class Assembler:
         nothing has left then.
         """
         content = email.content or await load_content(self._pool, email.claim)
-        attachments = [await self._attachment(stored) for stored in content.attachments]
+        attachments = [
+            await fetch_attachment(self._objects, stored) for stored in content.attachments
+        ]
         tenant_id = email.claim.tenant_id
         return OutgoingEmail(
             tenant_id=tenant_id,
@@ -62,18 +62,6 @@ class Assembler:
             dkim_keys=await self._signing_keys.list_keys(tenant_id, email.domain_id),
             tags={tag.name: tag.value for tag in email.tags},
             is_bulk=email.claim.lane == Lane.BULK,
-        )
-
-    async def _attachment(self, stored: StoredAttachment) -> Attachment:
-        if stored.object_key is not None:
-            body = await self._objects.get(stored.object_key)
-        else:
-            body = base64.b64decode(stored.body or "")
-        return Attachment(
-            filename=stored.filename,
-            content_type=stored.content_type,
-            body=body,
-            content_id=stored.content_id,
         )
 
 

@@ -3,7 +3,8 @@
 Whatever fails before the mark has not left and is simply due again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from uuid import UUID
 
 import structlog
@@ -21,8 +22,11 @@ from tallypost_providers.base import same_for_all
 from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
 from tallypost_providers.router import choose
 from tallypost_providers.types import Outcome, OutgoingEmail, Provider
-from tallypost_telemetry import metrics
+from tallypost_telemetry import conventions, metrics
+from tallypost_telemetry.tracing import Span, current_span, error_type
 from tallypost_worker.assembly import Assembler, memory_bytes
+from tallypost_worker.delivery_samples import DeliverySamples
+from tallypost_worker.delivery_spans import Peer, handing_over, note_result, processing
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
 from tallypost_worker.memory_budget import MemoryBudget
 from tallypost_worker.recorder import Recorder
@@ -57,21 +61,31 @@ class Delivery:
         assembler: Assembler,
         recorder: Recorder,
         heartbeat: Heartbeat,
+        samples: DeliverySamples,
         timeout_s: float,
+        peers: Mapping[str, Peer] = MappingProxyType({}),
     ) -> None:
-        """timeout_s is the longest handover."""
+        """timeout_s is the longest handover; peers, by account, are for traces only."""
         self._worker_id = worker_id
         self._providers = providers
         self._assembler = assembler
         self._recorder = recorder
         self._heartbeat = heartbeat
+        self._samples = samples
         self._timeout_s = timeout_s
+        self._peers = peers
         # Of each lane: a password reset does not wait until a campaign's pictures have left.
         self._memory = {lane: MemoryBudget(_MEMORY_BYTES) for lane in Lane}
 
     async def deliver(self, email: LoadedEmail) -> bool:
         """Take one email as far as it goes; False where its claim is to be given back unsent."""
+        with processing(email) as span:
+            return await self._deliver(email, span)
+
+    async def _deliver(self, email: LoadedEmail, span: Span) -> bool:
         if email.hold_reason or all(to.is_suppressed for to in email.recipients):
+            if span and email.hold_reason:
+                span.note({conventions.HOLD_REASON: email.hold_reason})
             self._recorder.record(unsent(email, self._worker_id))
             return True
         async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
@@ -103,7 +117,9 @@ class Delivery:
             return
         started_s = clock.monotonic_s()
         try:
-            result = storable(await provider.send(outgoing, timeout_s), outgoing)
+            with handing_over(provider, self._peers.get(provider.account)) as span:
+                result = storable(await provider.send(outgoing, timeout_s), outgoing)
+                note_result(span, result)
         except EmailNotBuildable as error:
             self._give_up_or_wait(email, claim, error)
             return
@@ -124,8 +140,10 @@ class Delivery:
         metrics.record_handover(
             provider.name, [to.outcome.value for to in result.recipients], duration_s
         )
+        self._samples.record(email, claim, provider.name, [to.outcome for to in result.recipients])
 
     def _give_up_or_wait(self, email: LoadedEmail, claim: Claim, error: Exception) -> None:
+        current_span().fail(error_type(error))
         reason = permanent_reason(error)
         if reason is None:
             log.warning("delivery.postponed", error=type(error).__name__)

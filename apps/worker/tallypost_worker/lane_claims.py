@@ -16,6 +16,7 @@ from tallypost_domain.queue.loading import LoadedEmail, load_claimed
 from tallypost_domain.queue.types import Claim
 from tallypost_telemetry import metrics
 from tallypost_worker.delivery import LEAST_TIMEOUT_S
+from tallypost_worker.delivery_spans import receiving
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
 from tallypost_worker.ready_emails import ReadyEmails
 from tallypost_worker.wakeups import DueTenants
@@ -118,11 +119,14 @@ class LaneClaims:
         tenants = self._due.take(self._lane, min(_MAX_TENANTS, free))
         if not tenants:
             return 0
+        started_s = clock.monotonic_s()
         with self._ready.right_of_way.passing(self._lane):
             claims = await self._claim_from(tenants, max(1, free // len(tenants)))
-            for email in await self._load(claims):
+            emails = await self._load(claims)
+            for email in emails:
                 self._in_work.add(_hold(email.claim))
                 self._ready.put(email)
+        receiving(emails, started_s)
         return len(claims)
 
     async def _claim_from(self, tenants: dict[UUID, int], quota: int) -> list[Claim]:

@@ -7,6 +7,7 @@ written is kept and tried again for as long as the process lives.
 import asyncio
 import contextlib
 from collections import deque
+from itertools import chain
 from uuid import UUID
 
 import structlog
@@ -17,7 +18,8 @@ from tallypost_domain.db.pools import Pool
 from tallypost_domain.queue.records import record_and_mark
 from tallypost_domain.queue.types import Claim, Settlement
 from tallypost_resilience.retry import RetryPolicy
-from tallypost_telemetry import metrics
+from tallypost_telemetry import database_spans, metrics
+from tallypost_worker.delivery_spans import WaitingSpans
 
 _RETRY_S = 0.5
 _RETRY_REFUSED_S = 5.0
@@ -43,6 +45,7 @@ class Recorder:
         self._refused: deque[tuple[float, Settlement]] = deque()
         self._marks: list[Mark] = []
         self._is_marking = True
+        self._waiting_spans = WaitingSpans()
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,6 +53,7 @@ class Recorder:
     def record(self, settlement: Settlement) -> None:
         """Put a result on the list; it will be written, whatever becomes of who found it."""
         self._settlements.append(settlement)
+        self._waiting_spans.note(settlement.claim)
         self._signal()
 
     async def mark(self, claim: Claim) -> Claim | None:
@@ -58,6 +62,7 @@ class Recorder:
             return None
         marked: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
         self._marks.append((claim, marked))
+        self._waiting_spans.note(claim)
         self._signal()
         return await marked
 
@@ -115,13 +120,13 @@ class Recorder:
             await self._write_one_by_one(settlements, marks)
 
     async def _write(self, settlements: list[Settlement], marks: list[Mark]) -> None:
-        recorded = await record_and_mark(
-            self._pool,
-            self._worker_id,
-            settlements,
-            [claim for claim, _ in marks],
-            self._policy,
-        )
+        claims = [claim for claim, _ in marks]
+        waiting = self._waiting_spans.take(chain((s.claim for s in settlements), claims))
+        count = len(settlements) + len(claims)
+        with database_spans.calling("record_settlements", waiting, count):
+            recorded = await record_and_mark(
+                self._pool, self._worker_id, settlements, claims, self._policy
+            )
         del self._settlements[: len(settlements)]
         _answer(marks, {(claim.email_id, claim.fence): claim for claim in recorded.marked})
         if recorded.dead_letters:

@@ -7,8 +7,8 @@ meets one call of the whole cluster, not one of each process.
 
 import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -27,7 +27,7 @@ from tallypost_resilience.circuit import (
 )
 from tallypost_resilience.probe_leases import ProbeLeases
 from tallypost_resilience.redis_client import REDIS_TIMEOUT_S
-from tallypost_telemetry import metrics
+from tallypost_telemetry import breaker_states, metrics
 
 # How often a process asks again while another call is the probe.
 _ASK_AGAIN_S: Final = 1.0
@@ -86,7 +86,7 @@ class Breaker:
         """
         if max_keys < 1:
             raise ValueError("max_keys must be at least 1")
-        self._name = name
+        self.name = name
         self._config = config
         self._leases = None if redis is None else ProbeLeases(redis, name, redis_timeout_s)
         self._judge = judge
@@ -94,6 +94,7 @@ class Breaker:
         self._clock = clock
         # Least recently used first.
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+        breaker_states.watch(self)
 
     @asynccontextmanager
     async def guard(self, key: str) -> AsyncIterator[GuardedCall]:
@@ -118,6 +119,13 @@ class Breaker:
         """The state of a key's circuit in this process."""
         circuit = self._circuits.get(key)
         return BreakerState.CLOSED if circuit is None else circuit.state(self._clock())
+
+    def count_states(self) -> Mapping[str, int]:
+        """How many of the remembered circuits are in each state in this process."""
+        now_s = self._clock()
+        counts = Counter({state.value: 0 for state in BreakerState})
+        counts.update(circuit.state(now_s).value for circuit in self._circuits.values())
+        return counts
 
     def __len__(self) -> int:
         """How many circuits are remembered."""
@@ -173,5 +181,5 @@ class Breaker:
             await asyncio.create_task(self._leases.keep(key, token, keep_s))
 
     def _report(self, key: str, state: BreakerState) -> None:
-        metrics.record_breaker_change(self._name, state.value)
-        log.warning("breaker.changed", breaker=self._name, key=key, state=state.value)
+        metrics.record_breaker_change(self.name, state.value)
+        log.warning("breaker.changed", breaker=self.name, key=key, state=state.value)

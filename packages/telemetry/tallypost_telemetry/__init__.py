@@ -1,4 +1,4 @@
-"""What a process says about itself: logs, metrics, health; and the serving of HTTP.
+"""What a process says about itself: logs, metrics, traces, health; and the serving of HTTP.
 
 structlog loads rich wherever that is installed, for tracebacks that this package never draws.
 It took 0.2 s of the 0.6 s that a small app needed to start, so it is hidden for a moment.

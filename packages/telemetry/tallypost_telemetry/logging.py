@@ -1,8 +1,9 @@
 """Structured logs of a process: one JSON object a line on standard error.
 
 Code logs by `structlog.get_logger()`: an event name and fields. Request, tenant and job ids come
-from `structlog.contextvars`, bound at the edge and cleared after. Libraries that use the
-standard library's logging end in the same stream, in the same form.
+from `structlog.contextvars`, bound at the edge and cleared after; a line within a recorded span has
+its `trace_id`. Libraries that use the standard library's logging end in the same stream, in the
+same form.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from tallypost_core.settings.groups import LogSettings
 from tallypost_telemetry.redaction import redact
+from tallypost_telemetry.tracing import current_span
 
 # Below warning these log statements with their parameters, request bodies, headers or
 # addresses, or repeat what our own events say.
@@ -57,6 +59,7 @@ def configure(settings: LogSettings, app: str) -> None:
     renderer = _renderer(settings)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         _AppName(app),
@@ -71,6 +74,13 @@ def configure(settings: LogSettings, app: str) -> None:
     _configure_standard_library(level, shared, renderer)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = current_span().context
+    if context is not None:
+        event["trace_id"] = context.trace_id
+    return event
 
 
 class _AppName:

@@ -27,7 +27,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # The library leaves
 ProcessCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
-_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+KNOWN_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""The methods that are named; others would make labels of what clients write."""
+
 _FAST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _HTTP_REQUEST_DURATION = Histogram(
@@ -149,6 +151,17 @@ _SINGLE_FLIGHT_CALLS = Counter(
     ("flight", "result"),
     registry=REGISTRY,
 )
+_SPANS = Counter(
+    "tallypost_spans_total",
+    "Spans of traces that were finished. Those that are never sent or failed were dropped.",
+    registry=REGISTRY,
+)
+_SPANS_EXPORTED = Counter(
+    "tallypost_spans_exported_total",
+    "Spans that were sent to the collector, or that it did not take.",
+    ("result",),
+    registry=REGISTRY,
+)
 _EGRESS_DURATION = Histogram(
     "tallypost_egress_duration_seconds",
     "Time that one guarded request to the outside took, by its status class or error.",
@@ -170,7 +183,7 @@ def record_http_request(method: str, route: str, status: int, duration_s: float)
     takes it is one fixed word. A method outside HTTP's usual ones counts as OTHER.
     """
     _HTTP_REQUEST_DURATION.labels(
-        method if method in _METHODS else "OTHER", route, f"{status // 100}xx"
+        method if method in KNOWN_METHODS else "OTHER", route, f"{status // 100}xx"
     ).observe(duration_s)
 
 
@@ -253,6 +266,16 @@ def record_single_flight(flight: str, result: str) -> None:
 def record_egress(egress: str, result: str, duration_s: float) -> None:
     """Count one guarded request; result is a status class such as `2xx`, or an error's code."""
     _EGRESS_DURATION.labels(egress, result).observe(duration_s)
+
+
+def record_span() -> None:
+    """Count one span that was finished, and is to be sent."""
+    _SPANS.inc()
+
+
+def record_span_export(result: str, count: int) -> None:
+    """Count spans that were sent, or not taken; result is `sent` or `failed`."""
+    _SPANS_EXPORTED.labels(result).inc(count)
 
 
 def render() -> bytes:

@@ -69,6 +69,28 @@ async def test_changes_of_a_breaker() -> None:
             pass
 
 
+async def test_circuits_of_breakers_by_the_state_that_each_is_in_now() -> None:
+    now_s = [1000.0]
+    config = BreakerConfig(min_calls=1, failure_rate=1.0, open_s=10)
+    one, other = (Breaker("counted", config, clock=lambda: now_s[0]) for _ in range(2))
+
+    def states() -> list[float]:
+        name = "tallypost_breaker_circuits"
+        return [
+            value_of(name, {"breaker": "counted", "state": state})
+            for state in ("closed", "open", "half_open")
+        ]
+
+    async with one.guard("well"), other.guard("well"):
+        assert states() == [2, 0, 0]
+    with contextlib.suppress(OSError):
+        async with other.guard("ill"):
+            raise OSError
+    assert states() == [2, 1, 0]
+    now_s[0] += 10
+    assert states() == [2, 0, 1]
+
+
 async def test_entries_of_a_bulkhead() -> None:
     bulkhead = Bulkhead("sample", places=1, queue_limit=1)
     name = "tallypost_bulkhead_entries_total"

@@ -1,10 +1,13 @@
 """Metrics: named, explained and labelled by the rules, and counted as the functions say."""
 
+import re
+from pathlib import Path
+
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tallypost_telemetry import metrics
+from tallypost_telemetry import breaker_states, metrics
 
 BOUNDED_LABELS = {
     "breaker",
@@ -24,7 +27,21 @@ BOUNDED_LABELS = {
     "state",
     "status_class",
 }
-UNITS = ("_seconds", "_emails", "_bytes")
+PAGE = Path(__file__).parents[3] / "docs/telemetry.md"
+UNITS = ("_seconds", "_emails", "_bytes", "_circuits")
+
+
+class SampleBreaker:
+    """A breaker with one open circuit."""
+
+    name = "sample"
+
+    def count_states(self) -> dict[str, int]:
+        """One of two circuits is open."""
+        return {"closed": 1, "open": 1, "half_open": 0}
+
+
+SAMPLE_BREAKER = SampleBreaker()
 
 
 def own_families() -> list[Metric]:
@@ -54,6 +71,9 @@ def _every_metric_has_a_sample() -> None:
     metrics.record_single_flight("sample", "ran")
     metrics.record_egress("sample", "2xx", 0.1)
     metrics.record_provider_busy("smtp")
+    metrics.record_span()
+    metrics.record_span_export("sent", 1)
+    breaker_states.watch(SAMPLE_BREAKER)
 
 
 def test_every_metric_says_in_a_sentence_what_it_counts() -> None:
@@ -77,6 +97,21 @@ def test_labels_are_only_those_whose_values_are_bounded() -> None:
         label for family in own_families() for sample in family.samples for label in sample.labels
     }
     assert labels - {"le"} == BOUNDED_LABELS
+
+
+def test_the_page_on_telemetry_lists_every_metric_with_its_labels() -> None:
+    listed = {
+        found[1]: set(re.findall(r"`(\w+)`", found[2]))
+        for found in re.finditer(r"^\| `(tallypost_\w+)` \|([^|]*)\|", PAGE.read_text(), re.M)
+    }
+    metrics_now = {
+        family.name + ("_total" if family.type == "counter" else ""): {
+            label for sample in family.samples for label in sample.labels
+        }
+        - {"le"}
+        for family in own_families()
+    }
+    assert listed == metrics_now
 
 
 def test_names_are_unique_and_there_is_no_series_of_birth_times() -> None:

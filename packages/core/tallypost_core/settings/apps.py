@@ -24,6 +24,7 @@ class APISettings(Struct, frozen=True):
     log: groups.LogSettings
     redis: groups.APIRedisSettings = groups.APIRedisSettings()
     notifications: groups.NotificationsSettings = groups.NotificationsSettings()
+    tracing: groups.TracingSettings = groups.TracingSettings()
 
 
 class ConsoleSettings(Struct, frozen=True):
@@ -31,8 +32,10 @@ class ConsoleSettings(Struct, frozen=True):
 
     database: groups.ConsoleDatabaseSettings
     secrets: groups.SecretsSettings
+    objects: groups.ObjectsSettings
     console: groups.ConsoleListenSettings
     log: groups.LogSettings
+    tracing: groups.TracingSettings = groups.TracingSettings()
 
 
 class TemplatesSettings(Struct, frozen=True):
@@ -67,6 +70,7 @@ class WorkerSettings(Struct, frozen=True):
         tuple[str, ...],
         Meta(description="Names of the platform's providers, best first; `smtp` is usable so far."),
     ] = ("smtp",)
+    tracing: groups.TracingSettings = groups.TracingSettings()
 
 
 class BouncesSettings(Struct, frozen=True):

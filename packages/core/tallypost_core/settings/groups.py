@@ -6,6 +6,7 @@ value does not mean anything, so that this too is found at the start.
 """
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
@@ -23,6 +24,36 @@ class LogSettings(Struct, frozen=True):
         Literal["json", "console"],
         Meta(description="json for machines, console for a person at a terminal."),
     ] = "json"
+
+
+def _require_collector(url: str) -> None:
+    address = urlsplit(url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ValueError("it starts with http:// or https:// and names a host")
+    if address.query or address.fragment or "@" in address.netloc:
+        raise ValueError("it takes no query, fragment or login")
+
+
+class TracingSettings(Struct, frozen=True):
+    """Where a process sends its traces, and how many."""
+
+    endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Address of an OpenTelemetry collector that takes OTLP over HTTP, with or "
+            "without /v1/traces at its end. Unset, nothing is traced.",
+            extra={"check": _require_collector},
+        ),
+    ] = None
+    sample_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the requests that are traced. One that comes with a traceparent "
+            "goes by that instead.",
+        ),
+    ] = 0.05
 
 
 class APIListenSettings(Struct, frozen=True):
@@ -44,6 +75,16 @@ class ConsoleListenSettings(Struct, frozen=True):
             "where it starts with https:."
         ),
     ] = "http://localhost:8001"
+    demo_url: Annotated[
+        str | None,
+        Meta(
+            description="Address of the controller of `tallypost demo`, which sets it. Unset, "
+            "there is no demo."
+        ),
+    ] = None
+    demo_token: Annotated[
+        Secret | None, Meta(description="What the demo's controller takes as a bearer token.")
+    ] = None
 
 
 class TemplatesListenSettings(Struct, frozen=True):
@@ -104,10 +145,17 @@ class NotificationsSettings(Struct, frozen=True):
 
 
 class ConsoleDatabaseSettings(Struct, frozen=True):
-    """The console's database login."""
+    """The console's database logins: its own, and those that it sends by."""
 
     console_url: Annotated[
         Secret, Meta(description="postgresql:// address with the login of role tp_console.")
+    ]
+    api_url: Annotated[
+        Secret, Meta(description="postgresql:// address with the login of role tp_api.")
+    ]
+    accept_url: Annotated[
+        Secret,
+        Meta(description="postgresql:// address with the login of role tp_accept, insert-only."),
     ]
 
 
@@ -306,3 +354,16 @@ class LocalSMTPSettings(Struct, frozen=True):
 
     port: Annotated[int, Meta(ge=1, le=65535, description="Port of the local mail sink.")] = 1025
     host: Annotated[str, Meta(description="Address that the local mail sink binds.")] = "127.0.0.1"
+    control_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port on 127.0.0.1 where the local mail sink lets its faults be turned; "
+            "`tallypost demo` sets it. With 0 nobody can.",
+        ),
+    ] = 0
+    control_token: Annotated[
+        Secret | None,
+        Meta(description="What that port takes as a bearer token; needed where the port is set."),
+    ] = None

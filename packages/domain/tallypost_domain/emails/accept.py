@@ -31,6 +31,7 @@ from tallypost_domain.emails.submissions import Submission
 from tallypost_domain.emails.types import Acceptance, Idempotency, NewEmail, Sender
 from tallypost_domain.usage.quotas import Quotas
 from tallypost_resilience.egress import Egress
+from tallypost_telemetry import message_spans
 
 DEFAULT_LIMITS = Limits()
 
@@ -94,11 +95,17 @@ class Acceptor:
         Raises as `accept`.
         """
         claim = Claim.of(sender, idempotency) if idempotency is not None else None
-        request = Request(sender, emails, strict, claim)
-        if request.has_objects:
-            # A client that hangs up must not leave objects behind without their email.
-            return await asyncio.shield(self._start(self._accept_with_objects(request)))
-        return await self._accept(request)
+        with message_spans.sending(sender.tenant_id, sender.mode, len(emails)) as span:
+            trace_context = message_spans.stored_context(span, is_shared=len(emails) > 1)
+            request = Request(sender, emails, strict, claim, trace_context)
+            if request.has_objects:
+                # A client that hangs up must not leave objects behind without their email.
+                work = self._start(self._accept_with_objects(request))
+                acceptance = await asyncio.shield(work)
+            else:
+                acceptance = await self._accept(request)
+            message_spans.note_accepted(span, acceptance.ids)
+        return acceptance
 
     async def close(self) -> None:
         """Return once everything that is under way is stored or refused."""

@@ -21,7 +21,7 @@ from tallypost_domain.emails.storing import Answer, store
 from tallypost_domain.emails.submissions import Submission
 from tallypost_domain.emails.writing import Writer
 from tallypost_domain.usage.quotas import Quotas
-from tallypost_telemetry import metrics
+from tallypost_telemetry import database_spans, metrics, tracing
 
 
 class GroupCommit:
@@ -144,8 +144,9 @@ class GroupCommit:
 
     async def _store(self, batch: list[Submission]) -> Sequence[Answer]:
         started_s = monotonic_s()
-        answers = await store(self._pool, batch, wait_ms=self._limits.brief_wait_ms)
         emails = sum(len(submission.items) for submission in batch)
+        with database_spans.calling("accept_emails", _trace_contexts(batch), emails):
+            answers = await store(self._pool, batch, wait_ms=self._limits.brief_wait_ms)
         metrics.record_flush(emails, monotonic_s() - started_s)
         return answers
 
@@ -177,3 +178,10 @@ class GroupCommit:
         task = asyncio.create_task(work, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _trace_contexts(batch: Sequence[Submission]) -> list[str]:
+    """Of the accepting spans that wait for a batch."""
+    if not tracing.is_on():
+        return []
+    return [context for s in batch if (context := s.trace_context) is not None]

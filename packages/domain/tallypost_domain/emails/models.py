@@ -42,6 +42,8 @@ class Email(Base):
     scheduled_at: Mapped[dt.datetime | None]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
     updated_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+    trace_context: Mapped[str | None]
+    """Of the span that accepted it, as `trace_contexts` writes it; NULL where not sampled."""
 
 
 class Recipient(Base):
@@ -51,7 +53,18 @@ class Recipient(Base):
     """
 
     __tablename__ = "recipients"
-    __table_args__ = {"postgresql_partition_by": "RANGE (email_id)"}  # noqa: RUF012 - SQLAlchemy reads a dict here
+    __table_args__ = (
+        # Asked by `find_emails_to` only: see the migration that made it.
+        Index(
+            "ix_recipients_mailbox",
+            text(
+                'hashtextextended(lower(address COLLATE "C"), '
+                "hashtextextended(mode, uuid_hash_extended(tenant_id, 0)))"
+            ),
+            "email_id",
+        ),
+        {"postgresql_partition_by": "RANGE (email_id)"},
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     email_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -70,7 +83,7 @@ class EmailContent(Base):
     """Bodies of an email. An attachment over 256 kB is in the object store, named here."""
 
     __tablename__ = "email_contents"
-    __table_args__ = {"postgresql_partition_by": "RANGE (email_id)"}  # noqa: RUF012 - as above
+    __table_args__ = {"postgresql_partition_by": "RANGE (email_id)"}  # noqa: RUF012 - SQLAlchemy reads a dict here
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     email_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -138,6 +151,12 @@ class QueueRow(Base):
             "domain_id",
             "email_id",
             postgresql_where=text("state = 'held'"),
+        ),
+        Index(
+            "ix_send_queue_ambiguous",
+            "tenant_id",
+            "email_id",
+            postgresql_where=text("state = 'ambiguous'"),
         ),
         Index(None, "worker_id", postgresql_where=text("worker_id IS NOT NULL")),
     )

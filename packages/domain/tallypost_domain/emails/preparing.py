@@ -26,6 +26,8 @@ class Request(NamedTuple):
     emails: Sequence[NewEmail | AppError]
     is_strict: bool
     claim: Claim | None
+    trace_context: str | None
+    """Of the span that accepts it, where that is sampled."""
 
     @property
     def has_objects(self) -> bool:
@@ -68,7 +70,7 @@ class Preparer:
         left_bytes = self._limits.fetched_bytes
         for index, email in enumerate(request.emails):
             try:
-                item = await self._prepare_one(request.sender, email, deadline, left_bytes)
+                item = await self._prepare_one(request, email, deadline, left_bytes)
             except AppError as error:
                 # An outage is no fault of the email, so it fails the whole request.
                 if error.kind is ErrorKind.UNAVAILABLE:
@@ -88,14 +90,15 @@ class Preparer:
         )
 
     async def _prepare_one(
-        self, sender: Sender, email: NewEmail | AppError, deadline: Deadline, left_bytes: int
+        self, request: Request, email: NewEmail | AppError, deadline: Deadline, left_bytes: int
     ) -> Item:
         if isinstance(email, AppError):
             raise email
+        sender = request.sender
         origin = await self._origins.get_origin(sender, email)
         if email.attachments:
             email = await self._fetch(email, deadline)
-        item = build_item(sender.tenant_id, origin, email, self._peppers)
+        item = build_item(sender.tenant_id, origin, email, self._peppers, request.trace_context)
         if item.size_bytes > left_bytes:
             raise EmailTooLarge("The emails are larger than 40 MB with the attachments fetched.")
         return item

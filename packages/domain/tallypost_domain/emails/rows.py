@@ -37,6 +37,8 @@ class Item(Struct, frozen=True, kw_only=True):
     addressees: tuple[Addressee, ...]
     attachments: tuple[StoredAttachment, ...]
     size_bytes: int
+    trace_context: str | None
+    """Of the span that accepts it, where that is sampled."""
 
 
 class EmailRows(NamedTuple):
@@ -59,7 +61,13 @@ class EmailRows(NamedTuple):
         return sum(status is not RecipientStatus.SUPPRESSED for status in self.statuses)
 
 
-def build_item(tenant_id: UUID, origin: Origin, email: NewEmail, peppers: KeyRing) -> Item:
+def build_item(
+    tenant_id: UUID,
+    origin: Origin,
+    email: NewEmail,
+    peppers: KeyRing,
+    trace_context: str | None = None,
+) -> Item:
     """Give an email its ids."""
     email_id = new_id()
     return Item(
@@ -74,6 +82,7 @@ def build_item(tenant_id: UUID, origin: Origin, email: NewEmail, peppers: KeyRin
         if email.attachments
         else (),
         size_bytes=size_bytes(email),
+        trace_context=trace_context,
     )
 
 

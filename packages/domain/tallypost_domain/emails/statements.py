@@ -20,7 +20,7 @@ QUEUE_CHANNEL = "send_queue"
 """NOTIFY channel that wakes the workers; the payload is `<lane> <tenant id>`."""
 
 # Values in a row of keys, addresses, leases, emails and recipients.
-_WIDTHS = (6, 3, 4, 23, 8)
+_WIDTHS = (6, 3, 4, 24, 8)
 # Tenants, the longest wait, channel and payloads; and of each group the rows with their columns.
 _PARAMETERS = 4 + sum(1 + width for width in _WIDTHS)
 # A function of the database, because one call waits for the network once; see its migration.
@@ -217,4 +217,5 @@ def _email_values(sender: Sender, row: EmailRows) -> tuple[object, ...]:
         email.text,
         _json(item.attachments) if item.attachments else "[]",
         new_id(),
+        item.trace_context,
     )

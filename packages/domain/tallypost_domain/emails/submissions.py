@@ -56,6 +56,11 @@ class Submission:
         return isinstance(outcome, Acceptance) and outcome.ids == self.acceptance.ids
 
     @property
+    def trace_context(self) -> str | None:
+        """Of the span that accepts it, where that is sampled."""
+        return self.items[0].trace_context if self.items else None
+
+    @property
     def object_keys(self) -> list[str]:
         """What belongs to it in the object store."""
         return [a.object_key for item in self.items for a in item.attachments if a.object_key]

@@ -11,6 +11,7 @@ from tallypost_domain.emails.lifecycle import RecipientStatus, last_event
 from tallypost_domain.emails.models import Email, EmailContent, Recipient
 from tallypost_domain.emails.types import RecipientKind, Tag
 from tallypost_providers.types import Mode, message_id
+from tallypost_telemetry.trace_contexts import trace_id_of
 
 T = TypeVar("T")
 
@@ -54,6 +55,8 @@ class EmailView(Struct, frozen=True, kw_only=True):
     created_at: dt.datetime
     tags: tuple[Tag, ...]
     recipients: tuple[RecipientView, ...]
+    trace_id: str | None
+    """32 hexadecimal digits; None where the request was not sampled."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
@@ -108,6 +111,7 @@ def email_view(
         created_at=email.created_at,
         tags=tuple(Tag(tag["name"], tag["value"]) for tag in email.tags),
         recipients=tuple(_recipient_view(recipient) for recipient in recipients),
+        trace_id=trace_id_of(email.trace_context),
     )
 
 

@@ -82,6 +82,8 @@ class LoadedEmail(Struct, frozen=True, kw_only=True):
     hold_reason: str | None
     """Set where the tenant or its domain may not send now: `tenant_not_active`,
     `domain_not_verified`."""
+    trace_context: str | None = None
+    """Of the span that accepted it, where that was sampled."""
 
 
 async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) -> list[LoadedEmail]:
@@ -155,6 +157,7 @@ def _loaded(claim: Claim, row: asyncpg.Record, suppressed: Collection[UUID]) -> 
         status=RecipientStatus(row["status"]),
         statuses=statuses,
         hold_reason=_hold_reason(row),
+        trace_context=row["trace_context"],
     )
 
 

@@ -125,6 +125,12 @@ def changes_of(result: SendResult) -> tuple[RecipientChange, ...]:
     )
 
 
+def worst_outcome(result: SendResult) -> Outcome:
+    """The outcome of a handover as a whole: the one of a recipient that matters most."""
+    outcomes = {recipient.outcome for recipient in result.recipients}
+    return next(outcome for outcome in _WORST_FIRST if outcome in outcomes)
+
+
 def attempt_of(
     result: SendResult,
     *,
@@ -135,13 +141,12 @@ def attempt_of(
     duration_s: float,
 ) -> Attempt:
     """A provider's answer as it goes on record."""
-    outcomes = {recipient.outcome for recipient in result.recipients}
     return Attempt(
         id=attempt_id,
         number=number,
         provider=provider,
         account=account,
-        outcome=next(outcome for outcome in _WORST_FIRST if outcome in outcomes),
+        outcome=worst_outcome(result),
         phase=result.phase,
         recipients=tuple(
             {
