@@ -21,11 +21,13 @@ from tallypost_domain.db.urls import sqlalchemy_url
 
 SessionMaker = async_sessionmaker[AsyncSession]
 
-# No transaction on the primary may live long: an old snapshot slows the queue for everybody.
-_TIMEOUTS = {
+_SETTINGS = {
+    # No transaction on the primary may live long: an old snapshot slows the queue for everybody.
     "statement_timeout": "5000",
     "idle_in_transaction_session_timeout": "5000",
     "lock_timeout": "5000",
+    # To compile a statement takes longer than any of ours may run.
+    "jit": "off",
 }
 
 
@@ -38,7 +40,7 @@ def create_engine(url: str, *, pool_size: int = 5, app: str = "tallypost") -> As
         pool_timeout=5,
         # A restart of Postgres leaves dead connections in the pool; find out before use.
         pool_pre_ping=True,
-        connect_args={"server_settings": {"application_name": app, **_TIMEOUTS}, "timeout": 5},
+        connect_args={"server_settings": {"application_name": app, **_SETTINGS}, "timeout": 5},
     )
 
 

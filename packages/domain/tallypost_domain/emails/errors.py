@@ -82,7 +82,27 @@ class EmailNotFound(AppError):
     kind: ClassVar[ErrorKind] = ErrorKind.NOT_FOUND
 
 
+class AttachmentNotFound(AppError):
+    """Attachment not found."""
+
+    code: ClassVar[str] = "attachment_not_found"
+    kind: ClassVar[ErrorKind] = ErrorKind.NOT_FOUND
+
+
+class AttachmentGone(AppError):
+    """An attachment of the email is not in the object store any more."""
+
+    code: ClassVar[str] = "attachment_gone"
+    kind: ClassVar[ErrorKind] = ErrorKind.NOT_FOUND
+
+
 class EmailNotScheduled(AppError):
     """The email is not waiting for its scheduled time any more."""
 
     code: ClassVar[str] = "email_not_scheduled"
+
+
+class InvalidSearch(AppError):
+    """The search cannot be read."""
+
+    code: ClassVar[str] = "invalid_search"

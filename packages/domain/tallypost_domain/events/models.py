@@ -3,17 +3,37 @@
 import datetime as dt
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tallypost_domain.db.models import Base
+
+RARE_TYPES = (
+    "email.bounced",
+    "email.complained",
+    "email.failed",
+    "email.suppressed",
+    "email.canceled",
+)
+"""What befalls few emails. Those are found by an index of these events, so whoever gives an email
+or a recipient such a status writes its event with it."""
 
 
 class Event(Base):
     """Something that happened; append-only. Partitioned by week on subject_id."""
 
     __tablename__ = "events"
-    __table_args__ = {"postgresql_partition_by": "RANGE (subject_id)"}  # noqa: RUF012 - SQLAlchemy reads a dict here
+    __table_args__ = (
+        Index(
+            "ix_events_rare",
+            "tenant_id",
+            "mode",
+            "type",
+            "subject_id",
+            postgresql_where=text(f"type IN ({', '.join(map(repr, RARE_TYPES))})"),
+        ),
+        {"postgresql_partition_by": "RANGE (subject_id)"},
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
