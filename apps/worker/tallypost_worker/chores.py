@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from tallypost_core.settings.loader import Secret
 from tallypost_domain.db.pools import Pool
+from tallypost_domain.queue.samples import DELETE_OLD
 
 _WEEKS_AHEAD = 4
 _CHUNK = 1_000
@@ -38,6 +39,11 @@ async def delete_expired_idempotency_keys(ctx: dict[Any, Any]) -> None:
 async def delete_old_inbox_messages(ctx: dict[Any, Any]) -> None:
     """Empty the Inbox of what is older than a week."""
     await _drain(ctx, "SELECT delete_old_inbox_messages($1)")
+
+
+async def delete_old_delivery_samples(ctx: dict[Any, Any]) -> None:
+    """Forget what workers did more than an hour ago."""
+    await _drain(ctx, DELETE_OLD)
 
 
 async def run_chores(pool: Pool, redis_url: Secret) -> None:
@@ -75,6 +81,7 @@ def _create_worker(pool: Pool, redis: ArqRedis) -> Worker:
             cron(create_partitions, hour=None, minute=7, run_at_startup=True),
             cron(delete_expired_idempotency_keys, minute={11, 41}),
             cron(delete_old_inbox_messages, minute={13, 43}),
+            cron(delete_old_delivery_samples, minute=set(range(5, 60, 10))),
         ],
         redis_pool=redis,
         ctx={"pool": pool},

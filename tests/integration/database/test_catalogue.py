@@ -14,11 +14,18 @@ NOT_TENANT_OWNED = {
     "people": "a person may be a member of several tenants",
     "sessions": "belongs to a person",
     "workers": "belongs to the platform",
+    "delivery_samples": "counts of the platform",
     "alembic_version": "belongs to the migrations",
 }
 
 # SECURITY DEFINER functions see past the policies, so the list is closed.
-LOOKUPS = {"find_api_key", "find_person_by_email", "find_session", "find_email_owner"}
+LOOKUPS = {
+    "find_api_key",
+    "find_person_by_email",
+    "find_session",
+    "find_email_owner",
+    "find_emails_to",
+}
 SYSTEM_FUNCTIONS = {
     "list_due_tenants",
     "list_abandoned_rows",
@@ -27,6 +34,7 @@ SYSTEM_FUNCTIONS = {
     "delete_expired_idempotency_keys",
     "delete_old_inbox_messages",
     "list_tenants_for_operator",
+    "count_queue_states",
 }
 DDL_FUNCTIONS = {"create_partitions"}
 

@@ -41,18 +41,34 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "INSERT, SELECT, UPDATE",
     },
     "tp_console": {
+        "api_keys": (
+            "INSERT, SELECT (created_at, id, last_four, mode, name, permission, prefix, "
+            "rate_limit_per_s, revoked_at, stream, tenant_id), UPDATE (revoked_at)"
+        ),
         "attempts": "SELECT",
         "audit_log": "INSERT, SELECT",
+        "dead_letters": "DELETE, SELECT",
+        "delivery_samples": "SELECT",
+        "domains": "SELECT (id, status, tenant_id)",
         "email_contents": "SELECT",
-        "emails": "SELECT",
-        "events": "SELECT",
+        "emails": "SELECT, UPDATE (status, updated_at)",
+        "events": "INSERT, SELECT",
         "inbox_messages": "SELECT",
-        "recipients": "SELECT",
+        "recipients": "SELECT, UPDATE (status, updated_at)",
+        "requeue_fences": "USAGE",
+        "send_queue": (
+            "INSERT (email_id, fence, lane, tenant_id), SELECT (attempt, due_at, email_id, fence, "
+            "lane, state, tenant_id, worker_id), UPDATE (attempt, due_at, fence, state)"
+        ),
         "sessions": "DELETE, INSERT, SELECT (token_hash), UPDATE (active_tenant_id)",
+        "streams": "SELECT (name, tenant_id)",
+        "suppressions": "SELECT (address_hash, mode, tenant_id)",
         "tenants": "SELECT",
+        "workers": "SELECT",
     },
     "tp_deliver": {
         "attempts": "INSERT, SELECT",
+        "dead_letters": "INSERT",
         "dkim_keys": "SELECT",
         "domains": "SELECT",
         "email_contents": "SELECT",
@@ -74,10 +90,12 @@ TABLES: dict[str, dict[str, str]] = {
         "emails": "SELECT (id, mode, tenant_id)",
         "memberships": "SELECT",
         "people": "SELECT",
+        "recipients": "SELECT (address, email_id, mode, tenant_id)",
         "sessions": "SELECT, UPDATE (last_seen_at)",
         "tenants": "SELECT (id, rate_limit_per_s, status)",
     },
     "tp_system": {
+        "dead_letters": "SELECT",
         "domains": "SELECT (id, status, tenant_id)",
         "idempotency_keys": "DELETE, SELECT, UPDATE",
         "inbox_messages": "DELETE, SELECT, UPDATE",
@@ -85,13 +103,21 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "SELECT",
         "workers": "SELECT",
     },
+    "tp_worker": {"delivery_samples": "DELETE, INSERT, SELECT"},
 }
 
 FUNCTIONS: dict[str, set[str]] = {
     "tp_accept": {"accept_emails", "spread"},
     "tp_api": {"find_api_key"},
     "tp_cli": {"find_person_by_email"},
-    "tp_console": {"find_person_by_email", "find_session", "list_tenants_for_operator"},
+    "tp_console": {
+        "count_queue_states",
+        "find_emails_to",
+        "find_person_by_email",
+        "find_session",
+        "list_tenants_for_operator",
+        "measure_queue",
+    },
     "tp_deliver": {
         "claim_rows",
         "find_suppressed",

@@ -17,6 +17,7 @@ from tallypost_resilience.retry import RetryPolicy
 from tallypost_worker.assembly import Assembler
 from tallypost_worker.delivery import Delivery
 from tallypost_worker.delivery_loop import DeliveryLoop
+from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -80,6 +81,7 @@ class Running(Struct, frozen=True):
     recorder: Recorder
     heartbeat: Heartbeat
     due: DueTenants
+    samples: DeliverySamples
     stop: asyncio.Event
 
 
@@ -102,6 +104,7 @@ async def running_loop(
     heartbeat = Heartbeat(beat_url or url, worker_id)
     recorder = Recorder(pool, worker_id, policy)
     due = DueTenants(pool, beat_url or url)
+    samples = DeliverySamples(worker_id)
     loop = DeliveryLoop(
         pool,
         worker_id,
@@ -112,6 +115,7 @@ async def running_loop(
             assembler=Assembler(pool, objects, SigningKeyDirectory(pool, KEY_RING)),
             recorder=recorder,
             heartbeat=heartbeat,
+            samples=samples,
             timeout_s=5.0,
         ),
         recorder=recorder,
@@ -129,7 +133,7 @@ async def running_loop(
         ]
         claiming = tasks.create_task(loop.run(stop))
         try:
-            yield Running(loop, recorder, heartbeat, due, stop)
+            yield Running(loop, recorder, heartbeat, due, samples, stop)
         finally:
             stop.set()
             for lane in Lane:

@@ -24,3 +24,22 @@ class TenantSuspended(AppError):
 
     code: ClassVar[str] = "tenant_suspended"
     kind: ClassVar[ErrorKind] = ErrorKind.FORBIDDEN
+
+
+class InvalidKeyName(AppError):
+    """The name of an API key must have 1 to 100 characters that can be seen."""
+
+    code: ClassVar[str] = "invalid_api_key_name"
+
+
+class UnknownStream(AppError):
+    """There is no stream of this name."""
+
+    code: ClassVar[str] = "unknown_stream"
+
+
+class TooManyAPIKeys(AppError):
+    """There are 500 working API keys already; revoke some that nobody uses."""
+
+    code: ClassVar[str] = "too_many_api_keys"
+    kind: ClassVar[ErrorKind] = ErrorKind.CONFLICT

@@ -129,19 +129,22 @@ async def create_key(
     return CreatedKey(id=key_id, token=token)
 
 
-async def revoke_key(session: AsyncSession, tenant_id: UUID, key_id: UUID) -> None:
+async def revoke_key(session: AsyncSession, tenant_id: UUID, key_id: UUID) -> bool:
     """End a key; within a second no process accepts it. Revoking twice changes nothing.
 
-    Raises APIKeyNotFound.
+    Returns whether this call ended it. Raises APIKeyNotFound.
     """
     revoked = await session.execute(
         update(APIKey)
         .where(APIKey.tenant_id == tenant_id, APIKey.id == key_id)
         .values(revoked_at=func.coalesce(APIKey.revoked_at, func.now()))
-        .returning(APIKey.id)
+        # now() is the beginning of this transaction, so an earlier one left another time.
+        .returning(APIKey.revoked_at == func.now())
     )
-    if revoked.scalar_one_or_none() is None:
+    is_ours = revoked.scalar_one_or_none()
+    if is_ours is None:
         raise APIKeyNotFound()
+    return is_ours
 
 
 def _mark(token: str) -> bytes:

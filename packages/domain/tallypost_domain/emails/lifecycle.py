@@ -1,8 +1,8 @@
 """The life of a recipient as a pure table, and the roll-up of recipients to their email.
 
 Pending states cycle. After `sent` the order is by rank: a lower rank that comes late is kept as
-an event and changes nothing. `suppressed`, `failed` and `canceled` are other ends; only an
-operator's requeue leads back from `failed`.
+an event and changes nothing. `suppressed`, `failed` and `canceled` are other ends; only a
+person's requeue leads back from `failed`. It also ends the wait of an `unconfirmed` recipient.
 """
 
 import enum
@@ -77,6 +77,9 @@ NO_PROOF: frozenset[RecipientEvent] = frozenset(
     {RecipientEvent.HELD, RecipientEvent.SUPPRESSED, RecipientEvent.GAVE_UP}
 )
 
+# Those that wait for a person.
+_REQUEUEABLE = frozenset({RecipientStatus.FAILED, RecipientStatus.UNCONFIRMED})
+
 _RANK: dict[RecipientStatus, int] = {
     RecipientStatus.SENT: 0,
     RecipientStatus.DELIVERED: 1,
@@ -94,7 +97,7 @@ _REPORTS: dict[RecipientEvent, RecipientStatus] = {
 def next_status(current: RecipientStatus, event: RecipientEvent) -> RecipientStatus:
     """The status after an event; the same status where the event is worth a record only."""
     if event is RecipientEvent.REQUEUED:
-        return RecipientStatus.QUEUED if current is RecipientStatus.FAILED else current
+        return RecipientStatus.QUEUED if current in _REQUEUEABLE else current
     if current is RecipientStatus.UNCONFIRMED and event in NO_PROOF:
         return current
     if current in PENDING:

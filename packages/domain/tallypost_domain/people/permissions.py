@@ -20,24 +20,38 @@ class Permission(enum.StrEnum):
 
     EMAILS_READ = "emails.read"
     INBOX_READ = "inbox.read"
+    EMAILS_SEND = "emails.send"
+    """Send the content of an email again, as a new email."""
+    QUEUE_READ = "queue.read"
+    QUEUE_REQUEUE = "queue.requeue"
+    """Decide that a dead letter, or parked mail, is sent again."""
+    API_KEYS_READ = "api_keys.read"
+    API_KEYS_WRITE = "api_keys.write"
     TENANTS_OPEN = "tenants.open"
     """See the list of all tenants and enter one of them; operators only."""
+    PLATFORM_READ = "platform.read"
+    """See numbers of the whole platform; operators only."""
+    PLATFORM_OPERATE = "platform.operate"
+    """Change how the whole platform runs; operators only."""
 
 
-_READ_MAIL = frozenset({Permission.EMAILS_READ, Permission.INBOX_READ})
+_READ_MAIL = frozenset({Permission.EMAILS_READ, Permission.INBOX_READ, Permission.QUEUE_READ})
+_VIEW = _READ_MAIL | {Permission.API_KEYS_READ}
+_SEND = _READ_MAIL | {Permission.EMAILS_SEND}
+_BUILD = _VIEW | _SEND | {Permission.QUEUE_REQUEUE, Permission.API_KEYS_WRITE}
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
-    Role.OWNER: _READ_MAIL,
-    Role.ADMIN: _READ_MAIL,
-    Role.DEVELOPER: _READ_MAIL,
-    Role.MARKETER: _READ_MAIL,
+    Role.OWNER: _BUILD,
+    Role.ADMIN: _BUILD,
+    Role.DEVELOPER: _BUILD,
+    Role.MARKETER: _SEND,
     # Whoever pays the invoices has no business in other people's mail.
     Role.BILLING: frozenset(),
-    Role.VIEWER: _READ_MAIL,
+    Role.VIEWER: _VIEW,
 }
 
-OPERATOR_PERMISSIONS: frozenset[Permission] = _READ_MAIL | {Permission.TENANTS_OPEN}
-"""What an operator may do, in whichever tenant is open."""
+OPERATOR_PERMISSIONS: frozenset[Permission] = frozenset(Permission)
+"""What an operator may do, in whichever tenant is open; that tenant's audit log tells of it."""
 
 
 def permissions_of(role: Role | None, *, is_operator: bool) -> frozenset[Permission]:

@@ -1,10 +1,12 @@
-"""The table of worker processes."""
+"""Tables of worker processes, of what they did lately, and of dead letters."""
 
 import datetime as dt
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Integer, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.schema import Index
 
 from tallypost_domain.db.models import Base
 
@@ -17,3 +19,49 @@ class Worker(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     started_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
     beat_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+
+
+class DeadLetterRow(Base):
+    """A recipient that failed for a cause not its own; there for as long as it is `failed`.
+
+    The database inserts it with the event that tells of the failure.
+    """
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        Index(None, "tenant_id", "mode", "id"),
+        Index(None, "tenant_id", "mode", "cause", "id"),
+        Index(None, "tenant_id", "mode", "stream", "id"),
+        Index(None, "tenant_id", "mode", "recipient_domain", "id"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID]
+    """Of the event: newer ones sort later."""
+    mode: Mapped[str]
+    email_id: Mapped[UUID] = mapped_column(primary_key=True)
+    recipient_id: Mapped[UUID] = mapped_column(primary_key=True)
+    cause: Mapped[str]
+    stream: Mapped[str]
+    recipient_domain: Mapped[str]
+    failed_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+
+
+class DeliverySample(Base):
+    """What one worker handed to one provider in about a second; kept for an hour."""
+
+    __tablename__ = "delivery_samples"
+
+    at: Mapped[dt.datetime] = mapped_column(primary_key=True, server_default=text("now()"))
+    """The end of the second."""
+    worker_id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    accepted: Mapped[int]
+    rejected: Mapped[int]
+    deferred: Mapped[int]
+    throttled: Mapped[int]
+    suspended: Mapped[int]
+    unavailable: Mapped[int]
+    ambiguous: Mapped[int]
+    ages: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    """How many emails were that old at the answer to their first handover; see `samples`."""

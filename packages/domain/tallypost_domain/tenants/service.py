@@ -62,3 +62,9 @@ async def get_data_key(session: AsyncSession, tenant_id: UUID, key_ring: KeyRing
     statement = select(TenantDataKey).where(TenantDataKey.tenant_id == tenant_id)
     row = (await session.execute(statement)).scalar_one()
     return unwrap_data_key(key_ring, tenant_id, WrappedKey(row.ring_key_name, row.wrapped_key))
+
+
+async def list_streams(session: AsyncSession, tenant_id: UUID) -> tuple[str, ...]:
+    """The names of a tenant's streams."""
+    statement = select(Stream.name).where(Stream.tenant_id == tenant_id).order_by(Stream.name)
+    return tuple(await session.scalars(statement))

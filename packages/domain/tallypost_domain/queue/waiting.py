@@ -1,0 +1,165 @@
+"""Shows what a tenant's queue holds, within bounds: a look never walks the backlog."""
+
+import datetime as dt
+from typing import Any, Final, Literal, get_args
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Select, Subquery, func, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.emails.models import Email, QueueRow, Recipient
+from tallypost_domain.emails.types import Lane
+from tallypost_providers.types import Mode
+
+MAX_PAGE = 1_000
+COUNT_LIMIT = 10_000
+"""Counting stops here, for each state."""
+
+# A queue row does not know its email's mode. So many rows are looked at for one page.
+_LOOK = 2_000
+
+QueueState = Literal["waiting", "claimed", "handing_over", "held", "ambiguous"]
+"""`ambiguous` is parked: only recipients are left that may have the email."""
+
+STATES: Final[tuple[QueueState, ...]] = get_args(QueueState)
+
+
+class QueuedEmail(Struct, frozen=True, kw_only=True):
+    """An email with recipients still to send to."""
+
+    email_id: UUID
+    state: QueueState
+    lane: Lane
+    due_at: dt.datetime
+    attempt: int
+    """Handovers begun so far, since it was accepted or requeued."""
+    accepted_at: dt.datetime
+    status: RecipientStatus
+    stream: str
+    subject: str
+    first_recipient: str | None
+    recipient_count: int
+
+
+class QueuePage(Struct, frozen=True):
+    """One page, and where the next one begins; it may be short and yet not the last."""
+
+    items: tuple[QueuedEmail, ...]
+    after: UUID | None
+
+
+class QueueCounts(Struct, frozen=True, kw_only=True):
+    """Emails by state, each up to the limit of the count."""
+
+    waiting: int
+    claimed: int
+    handing_over: int
+    held: int
+    ambiguous: int
+
+
+async def list_queue(
+    session: AsyncSession,
+    tenant_id: UUID,
+    mode: Mode,
+    *,
+    state: QueueState | None = None,
+    limit: int,
+    after: UUID | None = None,
+) -> QueuePage:
+    """What waits or is under way, the email first that was accepted first.
+
+    limit is 1 to MAX_PAGE. Where many rows of the other mode stand in between, a page has fewer
+    emails, or none, and yet names where the next one begins.
+    """
+    limit = min(limit, MAX_PAGE)
+    looked_at = _rows(tenant_id, state, after).order_by(QueueRow.email_id).limit(_LOOK).subquery()
+    rows = (await session.execute(_emails(tenant_id, mode, looked_at).limit(limit + 1))).all()
+    items = tuple(_queued(row) for row in rows[:limit])
+    if len(rows) > limit:
+        return QueuePage(items, items[-1].email_id)
+    last = select(looked_at.c.email_id).order_by(looked_at.c.email_id).offset(_LOOK - 1)
+    return QueuePage(items, (await session.execute(last)).scalar_one_or_none())
+
+
+async def count_queue(session: AsyncSession, tenant_id: UUID, mode: Mode) -> QueueCounts:
+    """Emails of a mode by state; of each state it looks at COUNT_LIMIT rows at most."""
+    counts: dict[str, int] = {}
+    for state in STATES:
+        looked_at = _rows(tenant_id, state, None).limit(COUNT_LIMIT).subquery()
+        counted = (
+            select(func.count())
+            .select_from(looked_at)
+            .join(Email, (Email.tenant_id == tenant_id) & (Email.id == looked_at.c.email_id))
+            .where(Email.mode == mode)
+        )
+        counts[state] = (await session.execute(counted)).scalar_one()
+    return QueueCounts(**counts)
+
+
+def _rows(
+    tenant_id: UUID, state: QueueState | None, after: UUID | None
+) -> Select[UUID, str, str, dt.datetime, int]:
+    statement = select(
+        QueueRow.email_id, QueueRow.state, QueueRow.lane, QueueRow.due_at, QueueRow.attempt
+    ).where(QueueRow.tenant_id == tenant_id)
+    if state is not None:
+        statement = statement.where(*_is_in(state))
+    return statement if after is None else statement.where(QueueRow.email_id > after)
+
+
+def _is_in(state: QueueState) -> tuple[ColumnElement[bool], ...]:
+    # As a word of the statement: a partial index serves no parameter.
+    is_so: ColumnElement[bool] = QueueRow.state == literal_column(f"'{state}'")
+    if state in ("claimed", "handing_over"):
+        return is_so, QueueRow.worker_id.is_not(None)
+    return (is_so,)
+
+
+# Any: the columns of a row.
+def _emails(tenant_id: UUID, mode: Mode, looked_at: Subquery) -> Select[Any]:
+    first = (
+        select(Recipient.address)
+        .where(Recipient.tenant_id == tenant_id, Recipient.email_id == looked_at.c.email_id)
+        .order_by(Recipient.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    count = (
+        select(func.count())
+        .where(Recipient.tenant_id == tenant_id, Recipient.email_id == looked_at.c.email_id)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            looked_at,
+            Email.created_at,
+            Email.status,
+            Email.stream,
+            Email.subject,
+            first.label("first_recipient"),
+            count.label("recipient_count"),
+        )
+        .join(Email, (Email.tenant_id == tenant_id) & (Email.id == looked_at.c.email_id))
+        .where(Email.mode == mode)
+        .order_by(looked_at.c.email_id)
+    )
+
+
+# Any: a row of `_emails`.
+def _queued(row: Any) -> QueuedEmail:
+    return QueuedEmail(
+        email_id=row.email_id,
+        state=row.state,
+        lane=Lane(row.lane),
+        due_at=row.due_at,
+        attempt=row.attempt,
+        accepted_at=row.created_at,
+        status=RecipientStatus(row.status),
+        stream=row.stream,
+        subject=row.subject,
+        first_recipient=row.first_recipient,
+        recipient_count=row.recipient_count,
+    )
