@@ -159,3 +159,27 @@ async def test_free_text_in_changes_is_refused(
             await audit.record(
                 session, tenant.id, "person.renamed", actor=SYSTEM, changes={"name": value}
             )
+
+
+async def test_act_that_may_be_repeated_is_written_once_of_each_subject(
+    database: Database, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    first, second = new_id(), new_id()
+
+    async def record_once(of: SeededTenant, subject_id: UUID, action: str) -> None:
+        async with database.session("tp_console", of.id) as session:
+            await audit.record_once(
+                session,
+                of.id,
+                action,
+                actor=PERSON,
+                subject_kind="email",
+                subject_id=subject_id,
+            )
+
+    await asyncio.gather(*(record_once(tenant, first, "email.resent") for _ in range(5)))
+    await record_once(tenant, second, "email.resent")
+    await record_once(tenant, first, "email.read")
+    await record_once(other_tenant, first, "email.resent")
+    assert (await verify(database, tenant)).entries == 3
+    assert (await verify(database, other_tenant)).entries == 1

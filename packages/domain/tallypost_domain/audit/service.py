@@ -47,7 +47,7 @@ async def record(
     Writers of one tenant wait for each other until commit, so this comes last in a transaction.
     """
     _require_words(changes or {})
-    await session.execute(_LOCK, {"name": f"tallypost.audit:{tenant_id}"})
+    await _lock(session, tenant_id)
     # A statement of its own after the lock: it has to see what the writer before has committed.
     previous = (
         await session.execute(
@@ -78,6 +78,38 @@ async def record(
     return entry_id
 
 
+async def record_once(
+    session: AsyncSession,
+    tenant_id: UUID,
+    action: str,
+    *,
+    actor: Actor,
+    subject_kind: str,
+    subject_id: UUID,
+    changes: Mapping[str, Change] | None = None,
+) -> None:
+    """As `record`, unless this was written of this subject before: for acts that may be repeated.
+
+    Reads all entries of the tenant, so it is for what people do by hand.
+    """
+    await _lock(session, tenant_id)
+    written = select(AuditEntry.id).where(
+        AuditEntry.tenant_id == tenant_id,
+        AuditEntry.action == action,
+        AuditEntry.subject_id == subject_id,
+    )
+    if await session.scalar(written.limit(1)) is None:
+        await record(
+            session,
+            tenant_id,
+            action,
+            actor=actor,
+            subject_kind=subject_kind,
+            subject_id=subject_id,
+            changes=changes,
+        )
+
+
 async def verify(session: AsyncSession, tenant_id: UUID) -> Verification:
     """Walk a tenant's chain from its first entry and compute every hash anew."""
     entries, last_hash = 0, FIRST_PREVIOUS_HASH
@@ -90,6 +122,10 @@ async def verify(session: AsyncSession, tenant_id: UUID) -> Verification:
             entries, last_hash = entry.sequence, entry.hash
         if len(batch) < _BATCH_SIZE:
             return Verification(entries, last_hash, broken_at=None)
+
+
+async def _lock(session: AsyncSession, tenant_id: UUID) -> None:
+    await session.execute(_LOCK, {"name": f"tallypost.audit:{tenant_id}"})
 
 
 async def _list_after(session: AsyncSession, tenant_id: UUID, sequence: int) -> Sequence[Row[Any]]:

@@ -87,7 +87,7 @@ class Idempotency(Struct, frozen=True):
     """What makes two requests one."""
 
     route: str
-    """`POST /emails` or `POST /emails/batch`."""
+    """`POST /emails`, `POST /emails/batch` or `console resend`."""
     key: str
     fingerprint: bytes
     """SHA-256 of the canonical request; the same key with another one is a conflict."""
