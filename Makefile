@@ -25,6 +25,10 @@ bootstrap: ## Make .venv and install everything; does nothing where it is up to 
 up: bootstrap ## Run everything on this machine, until Ctrl-C
 	@exec $(python) -P -m tallypost_cli up
 
+.PHONY: demo
+demo: bootstrap ## Run everything with sample traffic and a control panel, until Ctrl-C
+	@exec $(python) -P -m tallypost_cli demo
+
 .PHONY: clean-data
 clean-data: bootstrap ## Delete all local data: databases, secrets, mail and logs
 	@$(python) -P -m tallypost_cli clean-data

@@ -48,6 +48,21 @@ def up(data_folder: Path) -> None:
 
 
 @main.command()
+@_DATA_FOLDER
+def demo(data_folder: Path) -> None:
+    """Run everything as `up` does, with sample traffic and a control panel.
+
+    Sends made-up emails to the local mail server, tells a story of a good minute, and lets the
+    console's demo page break things. The controller behind it is named in demo.env in the data
+    folder. Refuses settings that lead away from this machine.
+    """
+    from tallypost_cli.demo import demonstration as command
+
+    with _errors_told():
+        command.run(data_folder.resolve(), os.environ, _say)
+
+
+@main.command()
 @click.option(
     "--set-passwords",
     is_flag=True,

@@ -30,6 +30,7 @@ _READY_POLL_S = 0.1
 # A person who waits hears of it this often.
 _WORD_EVERY_S = 15.0
 _HOUSEKEEPING_S = 1.0
+_CRASH_DEADLINE_S = 5.0
 
 
 def restart_delay_s(failures: int) -> float:
@@ -113,6 +114,17 @@ class Supervisor:
             if child.task is not None:
                 await child.task
             self._children.remove(child)
+
+    def list_ready(self) -> list[str]:
+        """Names of the programs that run and answered that they are ready."""
+        return [child.name for child in self._children if child.was_ready and child.is_running()]
+
+    async def crash(self, name: str) -> None:
+        """Kill a program and see it gone; like any that ends, it is started again."""
+        for child in self._children:
+            if child.name == name and child.is_running():
+                _signal_group(child.pid, signal.SIGKILL)
+                await _wait(child.has_ended, _CRASH_DEADLINE_S)
 
     def hurry(self) -> None:
         """Kill the apps that `stop` is still waiting for; the databases keep their time."""

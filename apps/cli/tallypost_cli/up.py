@@ -22,10 +22,12 @@ from tallypost_cli import (
     sample_data,
 )
 from tallypost_cli.child_logs import ChildLogs
+from tallypost_cli.companions import Alone, Companion, Started
 from tallypost_cli.databases import LocalDatabases
 from tallypost_cli.environment import local_defaults, login_roles
 from tallypost_cli.errors import StartUpError
 from tallypost_cli.ports import is_free
+from tallypost_cli.sample_access import SampleAccess
 from tallypost_cli.supervisor import Say, Supervisor
 from tallypost_core.settings import apps
 
@@ -40,19 +42,22 @@ def run(
     environ: Mapping[str, str],
     say: Say,
     descriptions: Sequence[programs.AppDescription] = programs.APPS,
+    companion: Companion | None = None,
 ) -> None:
     """Run everything until SIGINT, SIGTERM or SIGHUP; returns once all of it has stopped.
 
-    folder keeps the data; descriptions are of the apps to run. Raises SettingsError for mistakes
-    in environ, StartUpError for what keeps the system from starting.
+    folder keeps the data; descriptions are of the apps to run; companion runs beside them.
+    Raises SettingsError for mistakes in environ, StartUpError for what keeps the system from
+    starting.
     """
     started_s = time.monotonic()
     settings = apps.load(apps.CLISettings, environ)
+    companion = companion or Alone()
     folders.make_private_folder(folder)
     with checkout_lock.hold(folder) as lock_fd:
         ports = choose_ports(settings.port_base, environ)
-        refuse_busy_ports(ports)
-        installation = _Installation(folder, settings, environ, ports, descriptions, say)
+        refuse_busy_ports(ports, companion.command)
+        installation = _Installation(folder, settings, environ, ports, descriptions, companion, say)
         asyncio.run(installation.run(started_s, lock_fd))
 
 
@@ -69,8 +74,11 @@ def choose_ports(port_base: int, environ: Mapping[str, str]) -> dict[str, int]:
     return ports
 
 
-def refuse_busy_ports(ports: Mapping[str, int]) -> None:
-    """Raise StartUpError, naming port and owner, where an app's port is taken."""
+def refuse_busy_ports(ports: Mapping[str, int], command: str = "up") -> None:
+    """Raise StartUpError, naming port and owner, where an app's port is taken.
+
+    command is the target of `make` that would start the apps elsewhere.
+    """
     busy = {name: port for name, port in ports.items() if not is_free(port)}
     if not busy:
         return
@@ -79,7 +87,7 @@ def refuse_busy_ports(ports: Mapping[str, int]) -> None:
         for name, port in busy.items()
     ]
     base = next(base for base in _OTHER_BASES if _is_free_base(base))
-    lines.append(f"Stop that, or move all ports: TALLYPOST_PORT_BASE={base} make up")
+    lines.append(f"Stop that, or move all ports: TALLYPOST_PORT_BASE={base} make {command}")
     raise StartUpError("\n".join(lines))
 
 
@@ -93,6 +101,7 @@ class _Installation:
         environ: Mapping[str, str],
         ports: Mapping[str, int],
         descriptions: Sequence[programs.AppDescription],
+        companion: Companion,
         say: Say,
     ) -> None:
         self._folder = folder
@@ -100,6 +109,7 @@ class _Installation:
         self._environ = environ
         self._ports = ports
         self._descriptions = descriptions
+        self._companion = companion
         self._say = say
 
     async def run(self, started_s: float, lock_fd: int) -> None:
@@ -112,6 +122,7 @@ class _Installation:
             stack.push_async_callback(supervisor.stop, "database")
             stack.push_async_callback(supervisor.stop, "app")
             stack.callback(self._say, "Stopping")
+            stack.push_async_callback(self._companion.stop)
             await self._run_until(stop_requested, supervisor, started_s)
 
     async def _run_until(
@@ -133,7 +144,7 @@ class _Installation:
         secrets = local_secrets.load_or_make(self._folder, login_roles())
         databases = LocalDatabases(self._folder, self._settings, secrets, self._say)
         await databases.start(supervisor)
-        defaults = local_defaults(
+        defaults = self._companion.settings() | local_defaults(
             self._folder,
             secrets,
             databases.owner_url,
@@ -142,8 +153,23 @@ class _Installation:
             self._environ,
         )
         was_migrated = await databases.migrate(supervisor, defaults, self._environ)
-        apps_to_start = programs.app_programs(
-            self._descriptions, defaults, self._environ, self._folder
+        access = await self._start_apps(supervisor, defaults, is_stale=was_migrated)
+        console_url = (
+            self._environ.get("TALLYPOST_CONSOLE_URL") or defaults["TALLYPOST_CONSOLE_URL"]
+        )
+        redis_url = databases.redis_url if self._settings.redis.url is None else None
+        started = Started(supervisor, access, self._ports, console_url, redis_url)
+        lines = await self._companion.start(started)
+        for line in [*banner.lines(access, self._ports, console_url), *lines]:
+            self._say(line)
+        self._say(f"Ready in {max(1, round(time.monotonic() - started_s))} s")
+
+    async def _start_apps(
+        self, supervisor: Supervisor, defaults: Mapping[str, str], *, is_stale: bool
+    ) -> SampleAccess:
+        """Start the apps, and lay the sample data beside; returns once both is done."""
+        apps_to_start = self._companion.refine(
+            programs.app_programs(self._descriptions, defaults, self._environ, self._folder)
         )
         self._say("Starting " + ", ".join(program.name for program in apps_to_start))
         starting = asyncio.create_task(supervisor.start(apps_to_start, _READY_DEADLINE_S))
@@ -153,19 +179,14 @@ class _Installation:
                 self._folder,
                 defaults,
                 self._environ,
-                is_stale=was_migrated,
+                is_stale=is_stale,
                 say=self._say,
             )
             await starting
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-        console_url = (
-            self._environ.get("TALLYPOST_CONSOLE_URL") or defaults["TALLYPOST_CONSOLE_URL"]
-        )
-        for line in banner.lines(access, self._ports, console_url):
-            self._say(line)
-        self._say(f"Ready in {max(1, round(time.monotonic() - started_s))} s")
+        return access
 
 
 def _stop_on_signals(supervisor: Supervisor) -> asyncio.Event:

@@ -1,5 +1,6 @@
 """Tells the SMTP sink how to misbehave."""
 
+import asyncio
 import random
 import re
 from typing import Literal
@@ -20,8 +21,8 @@ class Fault(Struct, kw_only=True):
 
     phase: SinkPhase
     action: FaultAction = "reply"
-    """reply answers with `reply`; drop ends the connection; hang stays silent for ever; drip
-    gives the usual reply one byte at a time, drip_s apart."""
+    """reply answers with `reply`; drop ends the connection; drip gives the usual reply one byte at
+    a time, drip_s apart; hang gives it once the faults are replaced, and is silent until then."""
     reply: str = "451 4.3.0 try again later"
     """Code and text, one line. After a 421 the sink hangs up, as the code says."""
     pattern: str | None = None
@@ -40,11 +41,23 @@ class Faults:
         self.active = list(active)
         self.latency_s = latency_s
         self._random = random.Random(seed)  # noqa: S311 -- decides about failures, not secrets.
+        self._replaced = asyncio.Event()
 
     @property
     def is_quiet(self) -> bool:
         """True where nothing is to go wrong: the sink's fast path."""
         return not self.active and not self.latency_s
+
+    def replace(self, *active: Fault, latency_s: float = 0.0) -> None:
+        """From now on other things go wrong. Sessions that hang give their reply and go on."""
+        self.active = list(active)
+        self.latency_s = latency_s
+        self._replaced.set()
+        self._replaced = asyncio.Event()
+
+    async def wait_until_replaced(self) -> None:
+        """Return once `replace` is called."""
+        await self._replaced.wait()
 
     def take(self, phase: SinkPhase, text: str = "") -> Fault | None:
         """The fault that happens now, counted as used; None where all goes well."""

@@ -71,6 +71,9 @@ class SMTPSession(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         # A message that is being handed on goes on: only its acknowledgement has nowhere to go.
         self._transport = None
+        if self._is_hanging:
+            for task in self._tasks:
+                task.cancel()
         if not self._tasks:
             self._sessions.discard(self)
 
@@ -86,9 +89,7 @@ class SMTPSession(asyncio.Protocol):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _advance(self) -> None:
-        while self._transport is not None and not (
-            self._is_waiting or self._is_hanging or self._is_closing
-        ):
+        while self._transport is not None and not (self._is_waiting or self._is_closing):
             if not (self._take_body() if self._is_in_body else self._take_line()):
                 break
         self._flush()
@@ -113,7 +114,11 @@ class SMTPSession(asyncio.Protocol):
         if self._buffer and not self._body_has_begun:
             self._body_has_begun = True
             if self._fails("body"):
-                self._is_closing = not self._is_hanging
+                self._is_closing = True
+                return False
+            if self._is_hanging:
+                self._is_waiting = True
+                self._start(self._go_on_late())
                 return False
         if self._buffer.startswith(b".\r\n"):
             end, next_command = 0, 3
@@ -248,16 +253,15 @@ class SMTPSession(asyncio.Protocol):
             self._say(fault.reply)
         elif fault.action == "drop":
             self._abort()
-        elif fault.action == "hang":
-            self._is_hanging = True
         else:
-            self._drip_s = fault.drip_s
+            self._is_hanging = fault.action == "hang"
+            self._drip_s = fault.drip_s if fault.action == "drip" else None
             return False
         return True
 
     def _say(self, reply: str) -> None:
         self._is_closing = self._is_closing or reply.startswith("421")
-        if self._drip_s is None and not self._faults.latency_s:
+        if self._drip_s is None and not self._is_hanging and not self._faults.latency_s:
             self._replies += reply.encode("ascii") + b"\r\n"
             return
         drip_s, self._drip_s = self._drip_s, None
@@ -266,6 +270,7 @@ class SMTPSession(asyncio.Protocol):
         self._start(self._say_late(reply.encode("ascii") + b"\r\n", drip_s))
 
     async def _say_late(self, reply: bytes, drip_s: float | None) -> None:
+        await self._wait_out_hang()
         await asyncio.sleep(self._faults.latency_s)
         if drip_s is None:
             self._replies += reply
@@ -276,6 +281,16 @@ class SMTPSession(asyncio.Protocol):
                 await asyncio.sleep(drip_s)
         self._is_waiting = False
         self._advance()
+
+    async def _go_on_late(self) -> None:
+        await self._wait_out_hang()
+        self._is_waiting = False
+        self._advance()
+
+    async def _wait_out_hang(self) -> None:
+        if self._is_hanging:
+            await self._faults.wait_until_replaced()
+            self._is_hanging = False
 
     def _flush(self) -> None:
         self._flush_replies()

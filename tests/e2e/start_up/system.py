@@ -20,23 +20,33 @@ from tallypost_cli.environment import login_roles
 from tallypost_cli.ports import is_free
 
 _FAKES = (str(Path(__file__).with_name("run_up.py")),)
-_REAL = ("-P", "-m", "tallypost_cli", "up", "--data-folder")
+_REAL = ("-P", "-m", "tallypost_cli")
 _DEADLINE_S = 60.0
 _POLL_S = 0.02
 
 
 class RunningSystem:
-    """One `up`, its output so far and its processes."""
+    """One `up` or `demo`, its output so far and its processes."""
 
     def __init__(
-        self, folder: Path, port_base: int, environ: Mapping[str, str], *, has_real_apps: bool
+        self,
+        folder: Path,
+        port_base: int,
+        environ: Mapping[str, str],
+        *,
+        has_real_apps: bool,
+        command: str,
     ) -> None:
         self.folder = folder
         self.port_base = port_base
         self.lines: list[str] = []
         own = {name: value for name, value in os.environ.items() if "TALLYPOST" not in name}
         self.process = subprocess.Popen(
-            [sys.executable, *(_REAL if has_real_apps else _FAKES), str(folder)],
+            [
+                sys.executable,
+                *((*_REAL, command, "--data-folder") if has_real_apps else _FAKES),
+                str(folder),
+            ],
             env=own | {"TALLYPOST_PORT_BASE": str(port_base), **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -104,10 +114,18 @@ def run_system(
     environ: Mapping[str, str] | None = None,
     *,
     has_real_apps: bool = False,
+    command: str = "up",
 ) -> Iterator[RunningSystem]:
-    """Start `up` on a data folder; whatever still runs of it is ended at the end."""
+    """Start `up`, or another command of real apps, on a data folder.
+
+    Whatever still runs of it is ended at the end.
+    """
     system = RunningSystem(
-        folder, port_base or free_port_base(), environ or {}, has_real_apps=has_real_apps
+        folder,
+        port_base or free_port_base(),
+        environ or {},
+        has_real_apps=has_real_apps,
+        command=command,
     )
     try:
         yield system

@@ -52,6 +52,12 @@ def test_no_app_gets_the_owner_of_the_database() -> None:
         assert "owner-password" not in " ".join(environment.values()), app.name
 
 
+def test_nothing_of_the_demo_is_set_without_it() -> None:
+    for app in programs.APPS:
+        names = child_environment(app.settings, defaults(), {})
+        assert not any("_DEMO_" in name or "_CONTROL_" in name for name in names), app.name
+
+
 def test_an_app_without_stored_secrets_does_not_get_the_key_ring() -> None:
     environment = child_environment(apps.BouncesSettings, defaults(), {})
     assert "TALLYPOST_SECRETS_KEY_RING" not in environment

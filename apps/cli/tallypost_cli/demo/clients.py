@@ -1,0 +1,83 @@
+"""How the demo reaches the API and the local mail server: over HTTP on 127.0.0.1."""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import msgspec
+
+from tallypost_cli.demo.samples import SampleEmail
+from tallypost_cli.demo.traffic import NotAccepted
+from tallypost_core.errors import AppError
+from tallypost_resilience.egress import Egress
+from tallypost_resilience.egress_rules import EgressRules
+from tallypost_simulators.control_app import ControlRefused
+from tallypost_simulators.fault_control import FaultKnobs
+
+_API_TIMEOUT_S = 30.0
+_MAIL_SERVER_TIMEOUT_S = 3.0
+_JSON = {"content-type": "application/json"}
+
+
+class APIClient:
+    """Sends emails as any program would."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/emails"
+        self._egress = Egress("demo-api", _loopback(port, _API_TIMEOUT_S))
+
+    async def send(self, key: str, emails: Sequence[SampleEmail]) -> None:
+        """Send one email, or several of them as a batch, all or none; raises NotAccepted."""
+        is_batch = len(emails) > 1
+        try:
+            answer = await self._egress.fetch(
+                "POST",
+                f"{self._url}/batch" if is_batch else self._url,
+                headers=_JSON | {"authorization": f"Bearer {key}"},
+                body=msgspec.json.encode(emails if is_batch else emails[0]),
+            )
+        except AppError as error:
+            raise NotAccepted("the API did not answer") from error
+        if answer.status != 200:
+            raise NotAccepted(f"the API answered {answer.status}")
+
+    async def close(self) -> None:
+        """Close the connections; what is under way fails."""
+        await self._egress.aclose()
+
+
+class MailServer:
+    """Turns the knobs of the local mail server."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._url = f"http://127.0.0.1:{port}/faults"
+        self._authorization = {"authorization": f"Bearer {token}"}
+        self._egress = Egress("demo-mail-server", _loopback(port, _MAIL_SERVER_TIMEOUT_S))
+
+    async def read_knobs(self) -> FaultKnobs:
+        """How they stand; raises ControlRefused where the server does not answer."""
+        return await self._ask("GET", None)
+
+    async def turn_knobs(self, knobs: FaultKnobs) -> None:
+        """Set all of them; raises ControlRefused where the server does not answer."""
+        await self._ask("PUT", msgspec.json.encode(knobs))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._egress.aclose()
+
+    async def _ask(self, method: str, body: bytes | None) -> FaultKnobs:
+        try:
+            answer = await self._egress.fetch(
+                method, self._url, headers=self._authorization, body=body
+            )
+        except AppError as error:
+            raise ControlRefused("The local mail server does not answer; try again.") from error
+        return msgspec.json.decode(answer.body, type=FaultKnobs)
+
+
+def _loopback(port: int, timeout_s: float) -> EgressRules:
+    return EgressRules(
+        ports=frozenset({port}),
+        allowed_networks=(ip_network("127.0.0.1/32"),),
+        timeout_s=timeout_s,
+    )

@@ -1,0 +1,71 @@
+"""Where the demo does not run: sample mail and broken processes are for one machine only."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from tallypost_cli.errors import StartUpError
+from tallypost_core.settings.apps import APP_SETTINGS
+from tallypost_core.settings.loader import list_variables
+
+_SERVERS = ("TALLYPOST_DATABASE_", "TALLYPOST_REDIS_", "TALLYPOST_NOTIFICATIONS_")
+_RELAY = "TALLYPOST_SMTP_"
+_PROVIDERS = "TALLYPOST_PROVIDERS"
+_API_HOST = "TALLYPOST_API_HOST"
+_API_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 compared with, not bound.
+
+
+def refuse_elsewhere(environ: Mapping[str, str]) -> None:
+    """Raise StartUpError where settings lead away from this machine; it names all of them."""
+    problems = list(_find_problems(environ))
+    if problems:
+        raise StartUpError(
+            "\n".join(["The demo runs on this machine alone. Unset, or change:", *problems])
+        )
+
+
+def is_loopback(url: str) -> bool:
+    """True where an address of a server names this machine and no other."""
+    parts = urlsplit(url)
+    hosts = [value for name, value in parse_qsl(parts.query) if name in ("host", "hostaddr")]
+    if parts.hostname or not hosts:
+        hosts.append(parts.hostname or "")
+    return all(_is_local_host(host) for host in hosts)
+
+
+def _find_problems(environ: Mapping[str, str]) -> Iterator[str]:
+    for name, url in _server_urls(environ):
+        if not is_loopback(url):
+            yield f"  {name}, whose server is not on a loopback address"
+    for name, value in sorted(environ.items()):
+        if value and (name.startswith(_RELAY) or name == _PROVIDERS):
+            yield f"  {name}, since sample mail goes to the local mail server only"
+    if environ.get(_API_HOST) not in (None, "", *_API_HOSTS):
+        yield f"  {_API_HOST}, since the demo sends to 127.0.0.1"
+
+
+def _server_urls(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    names = {
+        variable.name
+        for struct in APP_SETTINGS.values()
+        for variable in list_variables(struct)
+        if variable.name.startswith(_SERVERS) and variable.is_secret
+    }
+    for name in sorted(names):
+        if url := environ.get(name):
+            yield name, url
+        elif file := environ.get(f"{name}_FILE"):
+            try:
+                yield f"{name}_FILE", Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise StartUpError(f"{name}_FILE: {file} cannot be read.") from error
+
+
+def _is_local_host(host: str) -> bool:
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

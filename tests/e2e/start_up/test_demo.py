@@ -1,0 +1,98 @@
+"""The demo as a stranger drives it: the printed line, the file, the controller, and the mail."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tallypost_cli import folders
+from tallypost_cli.demo.demonstration import FILE_NAME
+from tallypost_cli.embedded.processes import is_running
+from tests.e2e.start_up.system import free_port_base, run_system, superuser_url, wait_until
+
+_STOP_LIMIT_S = 20.0
+_BURST = 100
+
+
+class Controller:
+    """A client of the controller that a data folder's file names."""
+
+    def __init__(self, folder: Path) -> None:
+        values = folders.read_assignments(folder / FILE_NAME)
+        self.url, self.token = values["DEMO_URL"], values["DEMO_TOKEN"]
+
+    def ask(self, path: str, token: str | None = None, **body: object) -> Any:
+        """The state, as it is or as a command leaves it."""
+        request = urllib.request.Request(  # noqa: S310 loopback
+            self.url + path,
+            data=None if path == "/state" else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {token or self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 loopback
+            return json.load(answer)
+
+
+def test_everything_arrives_although_a_worker_is_killed_and_redis_is_flushed(folder: Path) -> None:
+    base = free_port_base()
+    with run_system(folder, base, has_real_apps=True, command="demo") as system:
+        system.wait_for("Ready in")
+        assert system.wait_for("Demo: ") == f"Demo: http://localhost:{base + 1}/demo"
+        assert (folder / FILE_NAME).stat().st_mode & 0o077 == 0
+        controller = Controller(folder)
+        assert controller.ask("/state")["workers"] == 2
+        _break_things(controller)
+        system.wait_for("was killed by SIGKILL; restarting")
+        wait_until(lambda: controller.ask("/state")["workers"] == 2, "the worker's return")
+        wait_until(lambda: _is_all_delivered(folder, controller), "the arrival of every email")
+        children = system.children()
+        system.process.terminate()
+        assert system.process.wait(_STOP_LIMIT_S) == 0
+    assert not any(map(is_running, children))
+    assert not (folder / FILE_NAME).exists()
+
+
+def _break_things(controller: Controller) -> None:
+    assert controller.ask("/traffic", rate_per_s=0)["story"]["is_playing"] is False
+    controller.ask("/burst", count=_BURST)
+    assert controller.ask("/kill-worker")["workers"] == 1
+    state = controller.ask("/flush-redis")
+    assert state["last_actions"][0]["text"] == "Flushed Redis."
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        controller.ask("/burst", token="other", count=1)
+    with pytest.raises(urllib.error.HTTPError, match="422"):
+        controller.ask("/burst", count=0)
+
+
+def _is_all_delivered(folder: Path, controller: Controller) -> bool:
+    traffic = controller.ask("/state")["traffic"]
+    assert traffic["failed"] == 0
+    if traffic["accepted"] < _BURST:
+        return False
+    accepted, delivered = asyncio.run(_count(folder))
+    assert accepted >= traffic["accepted"]
+    return accepted == delivered
+
+
+async def _count(folder: Path) -> tuple[int, int]:
+    """Sample emails in the database, and those of them that the Inbox has."""
+    connection = await asyncpg.connect(superuser_url(folder))
+    try:
+        row = await connection.fetchrow(
+            "SELECT count(*) AS accepted, count(*) FILTER (WHERE EXISTS (SELECT FROM inbox_messages"
+            " m WHERE m.email_id = e.id)) AS delivered FROM emails e WHERE subject LIKE '[Sample]%'"
+        )
+    finally:
+        await connection.close()
+    return row["accepted"], row["delivered"]
+
+
+def test_a_relay_of_the_persons_own_is_refused(folder: Path) -> None:
+    environ = {"TALLYPOST_SMTP_HOST": "smtp.example.com"}
+    with run_system(folder, environ=environ, has_real_apps=True, command="demo") as system:
+        assert system.wait_for_end() == 1
+    assert "TALLYPOST_SMTP_HOST, since sample mail goes to the local mail server" in system.output

@@ -1,0 +1,75 @@
+"""The demo stays on this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from tallypost_cli.demo.refusals import is_loopback, refuse_elsewhere
+from tallypost_cli.errors import StartUpError
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@127.0.0.1:5432/db",
+        "postgresql://u:p@localhost/db?sslmode=disable",
+        "postgresql://u:p@[::1]:5432/db",
+        "postgresql:///db?host=/var/run/postgresql",
+        "redis://:p@127.0.0.1:6379/0",
+    ],
+)
+def test_addresses_of_this_machine_are_recognised(url: str) -> None:
+    assert is_loopback(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@db.example.com/db",
+        "postgresql://u:p@10.0.0.5/db",
+        "postgresql://u:p@127.0.0.1/db?host=db.example.com",
+        "postgresql://u:p@127.0.0.1,db.example.com/db",
+        "postgresql://u:p@localhost.example.com/db",
+        "redis://0.0.0.0:6379/0",
+        "redis:///0",
+        "nonsense",
+    ],
+)
+def test_every_other_address_is_elsewhere(url: str) -> None:
+    assert not is_loopback(url)
+
+
+def test_all_settings_that_lead_away_are_named_at_once_without_their_values(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://u:hidden@db.example.com/db\n")
+    environ = {
+        "TALLYPOST_DATABASE_OWNER_URL": "postgresql://u:hidden@db.example.com/db",
+        "TALLYPOST_DATABASE_API_URL_FILE": str(file),
+        "TALLYPOST_NOTIFICATIONS_URL": "postgresql://u:hidden@db.example.com/db",
+        "TALLYPOST_REDIS_URL": "redis://cache.example.com/0",
+        "TALLYPOST_SMTP_HOST": "smtp.example.com",
+        "TALLYPOST_PROVIDERS": "smtp",
+        "TALLYPOST_API_HOST": "192.0.2.1",
+    }
+    with pytest.raises(StartUpError) as refused:
+        refuse_elsewhere(environ)
+    for name in environ:
+        assert name in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
+def test_nothing_set_and_servers_on_this_machine_are_fine() -> None:
+    refuse_elsewhere({})
+    refuse_elsewhere(
+        {
+            "TALLYPOST_DATABASE_OWNER_URL": "postgresql://u:p@127.0.0.1/db",
+            "TALLYPOST_REDIS_URL": "redis://localhost:6379/0",
+            "TALLYPOST_API_HOST": "0.0.0.0",  # noqa: S104 bound by nobody here
+            "TALLYPOST_SMTP_HOST": "",
+        }
+    )
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(StartUpError, match="TALLYPOST_REDIS_URL_FILE"):
+        refuse_elsewhere({"TALLYPOST_REDIS_URL_FILE": "/nowhere/url"})
