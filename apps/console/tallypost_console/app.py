@@ -14,16 +14,23 @@ from tallypost_console.assets import show_asset
 from tallypost_console.dependencies import provide_session, provide_tenant, provide_visitor
 from tallypost_console.edge import Edge
 from tallypost_console.failures import show_failure
+from tallypost_console.pages.api_keys import APIKeyPages
+from tallypost_console.pages.dead_letters import DeadLetterPages
+from tallypost_console.pages.demo import DemoPages
+from tallypost_console.pages.email import EmailPage
 from tallypost_console.pages.emails import EmailPages
+from tallypost_console.pages.gallery import show_gallery
+from tallypost_console.pages.home import follow_home, show_home
 from tallypost_console.pages.inbox import InboxPages
+from tallypost_console.pages.overview import follow_overview, show_overview
 from tallypost_console.pages.preferences import choose_theme
+from tallypost_console.pages.queue import QueuePages
 from tallypost_console.pages.sign_in import show_sign_in, sign_in, sign_out
-from tallypost_console.pages.tenants import open_tenant, show_start
-from tallypost_console.rendering import template_config
+from tallypost_console.pages.tenants import open_tenant, show_tenants
 from tallypost_console.services import Services
 from tallypost_core.settings.apps import ConsoleSettings, load_or_exit
 from tallypost_core.settings.loader import SettingsError, fail_start_up
-from tallypost_telemetry import logging, serving
+from tallypost_telemetry import logging, serving, tracing
 from tallypost_telemetry.asgi import ASGIApp
 from tallypost_telemetry.checks.postgres import check_postgres
 from tallypost_telemetry.ops import OpsApp
@@ -31,13 +38,23 @@ from tallypost_telemetry.ops import OpsApp
 MAX_BODY_BYTES: Final = 64 * 1024
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
-    show_start,
-    open_tenant,
+    show_home,
+    follow_home,
     show_sign_in,
     sign_in,
     sign_out,
     EmailPages,
+    EmailPage,
     InboxPages,
+    QueuePages,
+    DeadLetterPages,
+    APIKeyPages,
+    show_overview,
+    follow_overview,
+    show_tenants,
+    open_tenant,
+    DemoPages,
+    show_gallery,
     choose_theme,
     show_asset,
 )
@@ -53,7 +70,7 @@ def create_app(settings: ConsoleSettings) -> Edge:
     app = create_routes(services, ROUTES)
     ops = OpsApp({"database": check_postgres(settings.database.console_url)})
     # Litestar types the same protocol more narrowly.
-    return Edge(cast("ASGIApp", app), ops, services.origins)
+    return Edge(cast("ASGIApp", app), ops, services.origins, services.live.close)
 
 
 def create_routes(services: Services, routes: tuple[ControllerRouterHandler, ...]) -> Litestar:
@@ -76,7 +93,6 @@ def create_routes(services: Services, routes: tuple[ControllerRouterHandler, ...
         exception_handlers={Exception: show_failure},
         lifespan=[lifespan],
         state=State({"services": services}),
-        template_config=template_config(),
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=None,
         logging_config=None,
@@ -94,4 +110,5 @@ def main() -> None:
         app = create_app(settings)
     except ValueError as error:
         fail_start_up(SettingsError([str(error)]))
-    serving.run(app, settings.console.host, settings.console.port, on_stop=app.begin_shutdown)
+    with tracing.running(settings.tracing, "console"):
+        serving.run(app, settings.console.host, settings.console.port, on_stop=app.begin_shutdown)

@@ -1,4 +1,4 @@
-"""Stylesheet, font and icon, served by the console itself.
+"""Stylesheet, script, font and icon, served by the console itself.
 
 Their addresses carry a hash of their content, so a browser keeps them for a year and asks again
 when they change. They are packed once; pages are not, for a packed page that holds both a secret
@@ -20,11 +20,16 @@ from tallypost_console.errors import PageNotFound
 _FOLDER: Final = Path(__file__).parent
 _MEDIA_TYPES: Final = {
     ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
 }
 _STYLESHEET: Final = "console.css"
 _FONT: Final = "inter.woff2"
+_SCRIPT: Final = "console.js"
+# Served as one, in this order: htmx begins its work as soon as its own file has run, be its
+# extensions there or not.
+_SCRIPTS: Final = ("htmx.js", "hx-csp.js", "hx-sse.js", _SCRIPT)
 
 
 class Asset(Struct, frozen=True):
@@ -52,12 +57,21 @@ def _make(name: str, body: bytes) -> Asset:
 
 
 def _make_all() -> dict[str, Asset]:
-    font = _make(_FONT, (_FOLDER / "vendor" / _FONT).read_bytes())
-    icon = _make("icon.svg", (_FOLDER / "static" / "icon.svg").read_bytes())
-    styles = (_FOLDER / "static" / _STYLESHEET).read_bytes()
+    font = _make(_FONT, _read(_FONT))
     # A stylesheet names the font by its address, which holds the font's hash.
-    styles = styles.replace(_FONT.encode(), font.path(_FONT).encode())
-    return {_FONT: font, "icon.svg": icon, _STYLESHEET: _make(_STYLESHEET, styles)}
+    styles = _read(_STYLESHEET).replace(_FONT.encode(), font.path(_FONT).encode())
+    script = b"\n;\n".join(_read(name) for name in _SCRIPTS)
+    return {
+        _FONT: font,
+        "icon.svg": _make("icon.svg", _read("icon.svg")),
+        _STYLESHEET: _make(_STYLESHEET, styles),
+        _SCRIPT: _make(_SCRIPT, script),
+    }
+
+
+def _read(name: str) -> bytes:
+    ours = _FOLDER / "static" / name
+    return (ours if ours.exists() else _FOLDER / "vendor" / name).read_bytes()
 
 
 _ASSETS: Final = _make_all()

@@ -37,3 +37,10 @@ class PageNotFound(AppError):
 
     code: ClassVar[str] = "page_not_found"
     kind: ClassVar[ErrorKind] = ErrorKind.NOT_FOUND
+
+
+class TooManyStreams(AppError):
+    """Five pages of yours are live already; close one of them."""
+
+    code: ClassVar[str] = "too_many_streams"
+    kind: ClassVar[ErrorKind] = ErrorKind.RATE_LIMITED

@@ -6,13 +6,21 @@ from urllib.parse import urlencode
 
 import structlog
 from litestar import Response
+from litestar.enums import MediaType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response import Redirect
 from msgspec import Struct
 
 from tallypost_console.edge import request_id
 from tallypost_console.errors import ForeignForm, NoTenantOpen, PageNotFound
-from tallypost_console.rendering import AnyRequest, path_with_query, render
+from tallypost_console.own_path import own_path_of
+from tallypost_console.rendering import (
+    AnyRequest,
+    is_partial,
+    path_with_query,
+    render,
+    render_block,
+)
 from tallypost_console.visitors import remembered_visitor
 from tallypost_core.errors import HTTP_STATUS, AppError, ErrorKind
 
@@ -44,24 +52,33 @@ class Problem(Struct, frozen=True):
 def show_failure(request: AnyRequest, error: Exception) -> Response[Any]:
     """The answer to a request that raised error; logs what an operator has to know."""
     if isinstance(error, NoTenantOpen) and _is_operator(request):
-        return Redirect("/", status_code=303)
+        return Redirect("/tenants", status_code=303)
     if isinstance(error, AppError) and error.kind is ErrorKind.UNAUTHENTICATED:
-        return Redirect(_sign_in_path(request), status_code=303)
+        return _to_sign_in(request)
     problem = describe(error)
     if problem.status == 500:
         log.error("request.failed", exc_info=error)
     elif problem.status == 503:
         log.warning("request.unavailable", error=type(error).__name__)
+    shown = {
+        "problem": problem,
+        "again": path_with_query(request) if request.method == "GET" else "/",
+        "request_id": request_id(request.scope) if problem.status == 500 else None,
+    }
+    if is_partial(request):
+        # The rest of the page is fine; the card takes the place of the part that was asked for.
+        card = render_block("problem.html", "card", visitor=remembered_visitor(request), **shown)
+        return Response(
+            card, media_type=MediaType.HTML, status_code=problem.status, headers=_headers(error)
+        )
+    # Nobody who changes the theme here wants to come back here.
     return render(
         request,
         "problem.html",
         status_code=problem.status,
         headers=_headers(error),
-        problem=problem,
-        # Nobody who changes the theme here wants to come back here.
         address="/",
-        again=path_with_query(request) if request.method == "GET" else "/",
-        request_id=request_id(request.scope) if problem.status == 500 else None,
+        **shown,
     )
 
 
@@ -101,6 +118,15 @@ def _is_operator(request: AnyRequest) -> bool:
     return visitor is not None and visitor.person.is_operator
 
 
-def _sign_in_path(request: AnyRequest) -> str:
+# Any: a redirect has no body.
+def _to_sign_in(request: AnyRequest) -> Response[Any]:
+    if is_partial(request):
+        # htmx would follow a redirect and put the form into the page.
+        path = _sign_in_path(own_path_of(request.headers.get("hx-current-url", "")))
+        return Response(b"", status_code=401, headers={"hx-redirect": path})
     wanted = path_with_query(request) if request.method == "GET" else "/"
+    return Redirect(_sign_in_path(wanted), status_code=303)
+
+
+def _sign_in_path(wanted: str) -> str:
     return "/login" if wanted == "/" else f"/login?{urlencode({'then': wanted})}"

@@ -5,7 +5,7 @@ Not by the framework's parser: it keeps the last 1,024 bodies in a cache, passwo
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -15,15 +15,17 @@ from tallypost_console.errors import MalformedForm
 
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 
-_MAX_FIELDS = 20
+# A page of a list with a box at each row, and what else stands in its form.
+_MAX_FIELDS = 80
 _PURPOSE = b"tallypost console form"
 
 
 class Form:
-    """The fields of one submitted form."""
+    """The fields of one submitted form; of one that repeats, the last value counts."""
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self._fields = fields
+    def __init__(self, pairs: Sequence[tuple[str, str]] = ()) -> None:
+        self._pairs = pairs
+        self._fields = dict(pairs)
 
     def require(self, name: str) -> str:
         """The value of a field. Raises MalformedForm where it is missing."""
@@ -36,21 +38,25 @@ class Form:
         """The value of a field, empty where it is missing."""
         return self._fields.get(name, "")
 
+    def list_values(self, name: str) -> list[str]:
+        """All values of a field that may stand several times: the boxes that were ticked."""
+        return [value for name_, value in self._pairs if name_ == name]
+
 
 # Any: the types of the request's user, auth and state, none of which we use.
 async def read_form(request: Request[Any, Any, Any]) -> Form:
-    """The form in the body of a request; of a field that repeats, the last value.
+    """The form in the body of a request.
 
-    Raises MalformedForm for more than 20 fields.
+    Raises MalformedForm for more than 80 fields.
     """
     body = await request.body()
     try:
-        fields = parse_qsl(
+        pairs = parse_qsl(
             body.decode("ascii", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS
         )
     except ValueError as error:
         raise MalformedForm from error
-    return Form(dict(fields))
+    return Form(pairs)
 
 
 def form_token(session_token: str) -> str:

@@ -1,17 +1,17 @@
-"""Renders pages: Jinja with autoescape, and what every page needs."""
+"""Renders pages and parts of pages: Jinja with autoescape, and what every page needs."""
 
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Request
+from litestar import Request, Response
 from litestar.enums import MediaType
-from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.response import Template
-from litestar.template import TemplateConfig
 
-from tallypost_console import assets, words
+from tallypost_console import assets, charts, words
+from tallypost_console.edge import nonce
 from tallypost_console.icons import icon
+from tallypost_console.navigation import list_entries
+from tallypost_console.services import Services
 from tallypost_console.themes import THEMES, find_theme
 from tallypost_console.visitors import remembered_visitor
 
@@ -21,8 +21,8 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 
-def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    """The engine of all pages. A name that a template uses and nobody gave is an error."""
+def _make_environment() -> Environment:
+    """A name that a template uses and nobody gave is an error."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -32,19 +32,23 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         # Templates do not change while the process runs.
         auto_reload=False,
     )
-    environment.filters.update(
-        tone=words.tone,
-        full_time=words.full_time,
-        short_time=words.short_time,
-        size=words.size,
-        duration=words.duration,
-        sentence=words.sentence,
+    environment.filters.update(words.FILTERS)
+    environment.globals.update(
+        asset=assets.asset_path,
+        icon=icon,
+        themes=THEMES,
+        bar_chart=charts.bar_chart,
+        line_chart=charts.line_chart,
     )
-    environment.globals.update(asset=assets.asset_path, icon=icon, themes=THEMES)
-    return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
+    # A global, for a part of a page is rendered without the layout that would import them.
+    environment.globals["parts"] = environment.get_template("macros.html").module
+    return environment
 
 
-# Any: whatever a template shows.
+_ENVIRONMENT: Final = _make_environment()
+
+
+# Any, here and below: whatever a template shows.
 def render(
     request: AnyRequest,
     name: str,
@@ -52,27 +56,64 @@ def render(
     status_code: int = 200,
     headers: dict[str, str] | None = None,
     **context: Any,
-) -> Template:
+) -> Response[str]:
     """A page: the template `name` with its context, and with whoever asks for it.
 
     In every context: `visitor` (None where nobody signed in), `path`, `address` (the path with its
-    query), `theme`, and `mode` and `tenant`, which are None on pages that have none.
+    query), `theme`, `nonce`, and `mode` and `tenant`, which are None on pages that have none.
+
+    Where htmx asks, to fill an element that has the name of one of the template's blocks, the
+    answer is that block alone.
     """
-    return Template(
-        name,
-        context={
-            "visitor": remembered_visitor(request),
-            "path": request.scope["path"],
-            "address": path_with_query(request),
-            "theme": find_theme(request.cookies),
-            "mode": None,
-            "tenant": None,
-            **context,
-        },
+    visitor = remembered_visitor(request)
+    complete = {
+        "visitor": visitor,
+        "entries": list_entries(visitor, is_demo=_find_services(request).demo is not None)
+        if visitor
+        else [],
+        "path": request.scope["path"],
+        "address": path_with_query(request),
+        "theme": find_theme(request.cookies),
+        "nonce": nonce(request.scope),
+        "mode": None,
+        "tenant": None,
+        **context,
+    }
+    wanted = find_target(request)
+    if wanted in _ENVIRONMENT.get_template(name).blocks:
+        text = render_block(name, wanted, **complete)
+    else:
+        text = _ENVIRONMENT.get_template(name).render(complete)
+    return Response(
+        text,
         media_type=MediaType.HTML,
         status_code=status_code,
-        headers=headers,
+        headers={"vary": "hx-request, hx-target", **(headers or {})},
     )
+
+
+def render_block(name: str, block: str, **context: Any) -> str:
+    """One block of a template, without the page around it."""
+    template = _ENVIRONMENT.get_template(name)
+    return "".join(template.blocks[block](template.new_context(context)))
+
+
+def is_partial(request: AnyRequest) -> bool:
+    """True where htmx asks, which fills an element and does not open a page."""
+    return request.headers.get("hx-request") == "true"
+
+
+def find_target(request: AnyRequest) -> str:
+    """The id of the element that htmx will fill; empty for a whole page."""
+    if not is_partial(request):
+        return ""
+    # Sent as `div#results`.
+    return request.headers.get("hx-target", "").rpartition("#")[2]
+
+
+def _find_services(request: AnyRequest) -> Services:
+    services: Services = request.app.state["services"]
+    return services
 
 
 def path_with_query(request: AnyRequest) -> str:

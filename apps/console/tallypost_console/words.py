@@ -1,10 +1,14 @@
 """Turns values into what a page shows: times, sizes, durations, and the tone of a state."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Final
 
+from markupsafe import Markup, escape
+
 from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.queue.requeue_steps import SkipReason
 from tallypost_providers.types import Outcome
 
 NEUTRAL: Final = "neutral"
@@ -30,6 +34,15 @@ _TONES: Final[Mapping[str, str]] = {
     Outcome.AMBIGUOUS: "warning",
 }
 
+_SKIP_REASONS: Final[Mapping[SkipReason, str]] = {
+    SkipReason.SUPPRESSED: "the address is on the suppression list by now",
+    SkipReason.DOMAIN_NOT_VERIFIED: "the sending domain is not verified any more",
+    SkipReason.CONTENT_GONE: "the content is no longer stored",
+    SkipReason.TENANT_NOT_ACTIVE: "the account is not active",
+    SkipReason.CHANGED_SINCE: "it does not wait for this any more",
+}
+
+_BACKTICKS: Final = re.compile("`([^`]+)`")
 _KILO = 1000
 
 
@@ -65,3 +78,74 @@ def duration(duration_s: float) -> str:
 def sentence(word: str) -> str:
     """The first letter as a capital, underscores as spaces."""
     return word[:1].upper() + word[1:].replace("_", " ")
+
+
+def count(number: int) -> str:
+    """`1,204`."""
+    return f"{number:,}"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 email`, `1,204 emails`; many where it is not one with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def share(part: int, whole: int) -> str:
+    """`99.2 %`; a dash where there is nothing to share."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    # What is not all is not shown as all, and what is not none not as none.
+    shown = min(percent, 99.9) if part < whole else percent
+    return f"{max(shown, 0.1) if part else shown:.1f} %".replace(".0 %", " %")
+
+
+def answer_line(answer: Mapping[str, object]) -> str:
+    """What a server said about a recipient: `550 5.1.1 no such user here`."""
+    code, detail = answer.get("enhanced_code"), str(answer.get("detail") or "")
+    # Most servers begin their words with it.
+    shown = None if code and detail.startswith(str(code)) else code
+    return " ".join(str(word) for word in (answer.get("reply_code"), shown, detail) if word)
+
+
+def gap(duration_s: float) -> str:
+    """How long until the next thing happened: `+35 ms`, `+2.4 s`, `+3 min`, `+2 h`, `+3 days`."""
+    for unit, size, limit in (("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if size <= duration_s < limit:
+            return f"+{duration_s / size:.0f} {unit}"
+    if duration_s >= 48 * 3600:
+        return f"+{duration_s / 86400:.0f} days"
+    return f"+{duration(max(0.0, duration_s))}"
+
+
+def age(seconds: float) -> str:
+    """As `gap`, without the sign."""
+    return gap(seconds).removeprefix("+")
+
+
+def with_code(text: str) -> Markup:
+    """What stands between backticks, as code."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
+def skip_reason(reason: SkipReason) -> str:
+    """Why a recipient was not put back into the queue."""
+    return _SKIP_REASONS[reason]
+
+
+FILTERS: Final = {
+    "skip_reason": skip_reason,
+    "with_code": with_code,
+    "answer_line": answer_line,
+    "tone": tone,
+    "full_time": full_time,
+    "short_time": short_time,
+    "size": size,
+    "duration": duration,
+    "sentence": sentence,
+    "count": count,
+    "plural": plural,
+    "share": share,
+    "gap": gap,
+    "age": age,
+}

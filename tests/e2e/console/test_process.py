@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,11 +20,14 @@ from tests.support.database import PEPPER_SETTING, RING_SETTING, Database, Seede
 DEADLINE_S = 60.0
 
 
-def environment(database_url: str, port: int) -> dict[str, str]:
+def environment(url_of: Callable[[str], str], objects: Path, port: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     return {
         **kept,
-        "TALLYPOST_DATABASE_CONSOLE_URL": database_url,
+        "TALLYPOST_DATABASE_CONSOLE_URL": url_of("tp_console"),
+        "TALLYPOST_DATABASE_API_URL": url_of("tp_api"),
+        "TALLYPOST_DATABASE_ACCEPT_URL": url_of("tp_accept"),
+        "TALLYPOST_OBJECTS_URL": objects.as_uri(),
         "TALLYPOST_SECRETS_KEY_RING": RING_SETTING,
         "TALLYPOST_SECRETS_PEPPERS": PEPPER_SETTING,
         "TALLYPOST_CONSOLE_PORT": str(port),
@@ -60,9 +64,9 @@ def port() -> int:
 
 
 @pytest.fixture
-def process(database: Database, port: int) -> "Iterator[subprocess.Popen[str]]":
+def process(database: Database, tmp_path: Path, port: int) -> "Iterator[subprocess.Popen[str]]":
     """A running console on a real database."""
-    started = start(environment(database.url("tp_console"), port))
+    started = start(environment(database.url, tmp_path, port))
     try:
         wait_until_live(port, started)
         yield started
@@ -71,7 +75,7 @@ def process(database: Database, port: int) -> "Iterator[subprocess.Popen[str]]":
         started.communicate()
 
 
-async def test_owner_signs_in_and_sees_the_emails(
+async def test_owner_signs_in_and_sees_the_start_page(
     database: Database, tenant: SeededTenant, process: "subprocess.Popen[str]", port: int
 ) -> None:
     async with database.sessions("tp_cli") as cli:
@@ -84,8 +88,8 @@ async def test_owner_signs_in_and_sees_the_emails(
             headers={"origin": url},
         )
     assert page.status_code == 200
-    assert page.url.path == "/emails"
-    assert "No live emails yet" in page.text
+    assert page.url.path == "/"
+    assert "Send your first live email" in page.text
 
 
 def test_log_holds_no_password_and_no_address(process: "subprocess.Popen[str]", port: int) -> None:
@@ -114,8 +118,10 @@ def test_log_holds_no_password_and_no_address(process: "subprocess.Popen[str]", 
         ("TALLYPOST_CONSOLE_PROT", "8001", "TALLYPOST_CONSOLE_PROT is not a setting"),
     ],
 )
-def test_wrong_settings_end_the_start_with_their_names(name: str, value: str, said: str) -> None:
-    environ = environment("postgresql://x:y@127.0.0.1:1/z", 0) | {name: value}
+def test_wrong_settings_end_the_start_with_their_names(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    environ = environment("postgresql://{}:y@127.0.0.1:1/z".format, tmp_path, 0) | {name: value}
     process = start(environ)
     _, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1

@@ -1,25 +1,32 @@
 """A console on a test's database, and people who may use it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from tallypost_domain.people.permissions import Role
 from tests.integration.console.running import Browser, open_browser, run_console
 from tests.integration.people.samples import PASSWORD, add_member, add_person
+from tests.integration.queue import reuse
+from tests.integration.queue.harness import Harness, open_harness
 from tests.support.database import Database, SeededTenant
 
 OWNER = "owner@example.com"
 OTHER_OWNER = "owner@example.org"
 BILLING = "billing@example.com"
+VIEWER = "viewer@example.com"
 OPERATOR = "operator@example.net"
 NOBODY = "nobody@example.net"
 """Somebody who is a member of no tenant."""
 
+reused_database = reuse.reused_database
+database = reuse.database
+
 
 @pytest.fixture
 async def people(database: Database, tenant: SeededTenant, other_tenant: SeededTenant) -> None:
-    """Everybody above, all with one password."""
+    """Everybody above but the viewer, all with one password."""
     async with database.sessions("tp_cli") as cli:
         await add_member(cli, tenant.id, OWNER, Role.OWNER)
         await add_member(cli, tenant.id, BILLING, Role.BILLING)
@@ -29,9 +36,9 @@ async def people(database: Database, tenant: SeededTenant, other_tenant: SeededT
 
 
 @pytest.fixture
-async def console_url(database: Database, people: None) -> AsyncIterator[str]:
-    """The address of a running console."""
-    async with run_console(database.url("tp_console")) as url:
+async def console_url(database: Database, people: None, tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a running console, whose large attachments are in tmp_path."""
+    async with run_console(database.url("tp_console"), objects=tmp_path) as url:
         yield url
 
 
@@ -63,3 +70,22 @@ async def operator(console_url: str) -> AsyncIterator[Browser]:
     async with open_browser(console_url) as opened:
         await opened.sign_in(OPERATOR, PASSWORD)
         yield opened
+
+
+@pytest.fixture
+async def viewer(
+    database: Database, console_url: str, tenant: SeededTenant
+) -> AsyncIterator[Browser]:
+    """The browser of a member of the first tenant who may look and not touch."""
+    async with database.sessions("tp_cli") as cli:
+        await add_member(cli, tenant.id, VIEWER, Role.VIEWER)
+    async with open_browser(console_url) as opened:
+        await opened.sign_in(VIEWER, PASSWORD)
+        yield opened
+
+
+@pytest.fixture
+async def queue(database: Database, tmp_path: Path) -> AsyncIterator[Harness]:
+    """The queue behind the console, and workers that the test moves."""
+    async with open_harness(database, tmp_path) as harness:
+        yield harness

@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -14,20 +17,35 @@ from tallypost_core.settings.apps import ConsoleSettings
 from tallypost_telemetry import serving
 from tests.support.database import PEPPER_SETTING, RING_SETTING
 
+DEMO_TOKEN = "token of the demo"
+
 _HOST = "127.0.0.1"
 _DEADLINE_S = 30.0
 _POLL_S = 0.01
 _FORM_TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 
-def console_settings(database_url: str, *, url: str) -> ConsoleSettings:
-    """Settings of a console on a database, for people who reach it at `url`."""
+def console_settings(
+    database_url: str, *, url: str, objects: Path, demo_url: str | None = None
+) -> ConsoleSettings:
+    """Settings of a console on a database, for people who reach it at `url`.
+
+    The logins that it sends by are those of the same server, with the same password. The
+    controller of a demo, where there is one, takes DEMO_TOKEN.
+    """
     return ConsoleSettings(
-        database=groups.ConsoleDatabaseSettings(console_url=Secret(database_url)),
+        database=groups.ConsoleDatabaseSettings(
+            console_url=Secret(database_url),
+            api_url=Secret(_with_role(database_url, "tp_api")),
+            accept_url=Secret(_with_role(database_url, "tp_accept")),
+        ),
         secrets=groups.SecretsSettings(
             key_ring=Secret(RING_SETTING), peppers=Secret(PEPPER_SETTING)
         ),
-        console=groups.ConsoleListenSettings(url=url),
+        objects=groups.ObjectsSettings(url=objects.as_uri()),
+        console=groups.ConsoleListenSettings(
+            url=url, demo_url=demo_url, demo_token=Secret(DEMO_TOKEN) if demo_url else None
+        ),
         log=groups.LogSettings(),
     )
 
@@ -43,18 +61,28 @@ class Browser:
         """Follow a link."""
         return await self.client.get(path)
 
-    async def submit(self, path: str, **fields: str) -> httpx.Response:
-        """Submit a form of one of the console's pages; redirects are not followed."""
+    async def submit(self, path: str, **fields: str | list[str]) -> httpx.Response:
+        """Submit a form of one of the console's pages; redirects are not followed.
+
+        A list stands for a field that is there several times.
+        """
         headers = {"origin": self.origin, "sec-fetch-site": "same-origin"}
         return await self.client.post(path, data=fields, headers=headers)
 
-    async def submit_with_token(self, page: str, path: str) -> httpx.Response:
+    async def submit_with_token(
+        self, page: str, path: str, **fields: str | list[str]
+    ) -> httpx.Response:
         """Press a button of a page: submit the form there with the token in it."""
-        return await self.submit(path, form_token=form_token(await self.get(page)))
+        return await self.submit(path, form_token=form_token(await self.get(page)), **fields)
 
     async def sign_in(self, email: str, password: str) -> httpx.Response:
         """Fill in the form of the sign-in page."""
         return await self.submit("/login", email=email, password=password, then="/")
+
+
+def shown(page: httpx.Response) -> str:
+    """A page without what is another one in each answer: the nonce of its script."""
+    return re.sub(r'nonce="[^"]+"', "", page.text)
 
 
 def form_token(page: httpx.Response) -> str:
@@ -65,22 +93,36 @@ def form_token(page: httpx.Response) -> str:
 
 
 @asynccontextmanager
-async def run_console(database_url: str, *, url: str | None = None) -> AsyncIterator[str]:
+async def run_console(
+    database_url: str,
+    *,
+    url: str | None = None,
+    objects: Path | None = None,
+    demo_url: str | None = None,
+) -> AsyncIterator[str]:
     """Serve a console until the end of the block; yields the address of its socket.
 
-    url is what people type, where that is another one because a proxy stands in between.
+    url is what people type, where that is another one because a proxy stands in between. objects
+    is the folder of large attachments, where a test puts some there. demo_url is the address of
+    the controller of a demo, where one runs.
     """
     port = find_free_port()
     address = f"http://localhost:{port}"
-    app = create_app(console_settings(database_url, url=url or address))
-    stop = asyncio.Event()
-    serving_task = asyncio.create_task(serving.serve(app, _HOST, port, stop))
-    try:
-        await _wait_until_live(address, serving_task)
-        yield address
-    finally:
-        stop.set()
-        await serving_task
+    with tempfile.TemporaryDirectory() as empty:
+        settings = console_settings(
+            database_url, url=url or address, objects=objects or Path(empty), demo_url=demo_url
+        )
+        app = create_app(settings)
+        stop = asyncio.Event()
+        serving_task = asyncio.create_task(
+            serving.serve(app, _HOST, port, stop, on_stop=app.begin_shutdown)
+        )
+        try:
+            await _wait_until_live(address, serving_task)
+            yield address
+        finally:
+            stop.set()
+            await serving_task
 
 
 @asynccontextmanager
@@ -99,3 +141,9 @@ async def _wait_until_live(url: str, serving_task: "asyncio.Task[None]") -> None
                     return
             except httpx.TransportError:
                 await asyncio.sleep(_POLL_S)
+
+
+def _with_role(database_url: str, role: str) -> str:
+    parts = urlsplit(database_url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role}:{parts.password}@{host}"))

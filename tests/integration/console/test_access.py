@@ -13,22 +13,33 @@ from tests.integration.console.running import Browser, form_token
 from tests.integration.people.samples import PASSWORD
 from tests.support.database import Database, SeededTenant
 
-TENANT_PAGES = ("/emails", "/emails/x", "/inbox", "/inbox/x", "/inbox/x/message.eml")
+TENANT_PAGES = (
+    "/emails",
+    "/emails/live",
+    "/emails/x",
+    "/emails/x/live",
+    "/emails/x/message.eml",
+    "/emails/x/attachments/0",
+    "/inbox",
+    "/inbox/x",
+    "/inbox/x/message.eml",
+    "/home/live",
+    "/queue",
+    "/queue/live",
+    "/queue/dead-letters",
+    "/api-keys",
+)
+PLATFORM_PAGES = ("/overview", "/overview/live", "/tenants", "/gallery", "/demo", "/demo/live")
 
 
-@pytest.mark.parametrize("path", ["/", *TENANT_PAGES])
+@pytest.mark.parametrize("path", ["/", *TENANT_PAGES, *PLATFORM_PAGES])
 async def test_nobody_sees_a_page_without_signing_in(browser: Browser, path: str) -> None:
     answer = await browser.get(path)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/login")
 
 
-async def test_start_page_of_a_member_is_the_list_of_emails(owner: Browser) -> None:
-    answer = await owner.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/emails")
-
-
-@pytest.mark.parametrize("path", TENANT_PAGES)
+@pytest.mark.parametrize("path", ["/", *TENANT_PAGES])
 async def test_role_without_the_permission_is_told_so_with_one_way_on(
     browser: Browser, path: str
 ) -> None:
@@ -50,18 +61,34 @@ async def test_member_of_no_tenant_is_told_so(browser: Browser) -> None:
 async def test_operator_without_a_tenant_chooses_one_first(operator: Browser) -> None:
     for path in TENANT_PAGES:
         answer = await operator.get(path)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/tenants")
+
+
+async def test_operator_without_a_tenant_begins_with_the_overview(operator: Browser) -> None:
+    answer = await operator.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/overview")
+    assert (await operator.get("/overview")).status_code == 200
+
+
+@pytest.mark.parametrize("path", PLATFORM_PAGES)
+async def test_pages_about_the_platform_are_for_operators(owner: Browser, path: str) -> None:
+    assert (await owner.get(path)).status_code == 403
+
+
+async def test_demo_is_not_there_where_none_runs(operator: Browser) -> None:
+    assert (await operator.get("/demo")).status_code == 404
+    assert ">Demo<" not in (await operator.get("/overview")).text
 
 
 async def test_operator_opens_a_tenant_and_the_tenant_can_tell(
     operator: Browser, database: Database, other_tenant: SeededTenant, tmp_path: Path
 ) -> None:
     (email_id,) = await accept(database, tmp_path, other_tenant, "Seen by the operator")
-    start = await operator.get("/")
+    start = await operator.get("/tenants")
     assert "First sample tenant" in start.text
     assert "Second sample tenant" in start.text
-    answer = await operator.submit_with_token("/", f"/tenants/{other_tenant.id}/open")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/emails")
+    answer = await operator.submit_with_token("/tenants", f"/tenants/{other_tenant.id}/open")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert "Seen by the operator" in (await operator.get("/emails")).text
     assert (await operator.get(f"/emails/{email_id}")).status_code == 200
     async with database.session("tp_console", other_tenant.id) as session:
@@ -79,7 +106,7 @@ async def test_operator_opens_a_tenant_and_the_tenant_can_tell(
 
 async def test_unknown_tenant_cannot_be_opened(operator: Browser) -> None:
     for unknown in (new_id(), "no-id"):
-        answer = await operator.submit_with_token("/", f"/tenants/{unknown}/open")
+        answer = await operator.submit_with_token("/tenants", f"/tenants/{unknown}/open")
         assert answer.status_code == 404
 
 

@@ -1,5 +1,7 @@
 """How the console is put together."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from litestar import get, post
@@ -13,14 +15,17 @@ from tallypost_core.settings.apps import ConsoleSettings
 from tests.support.database import PEPPER_SETTING, RING_SETTING
 
 BASE = "http://localhost:8001"
+NOWHERE = Secret("postgresql://nobody:secret@127.0.0.1:1/none")
 
 
-def settings(*, url: str = BASE, peppers: str = PEPPER_SETTING) -> ConsoleSettings:
+def settings(objects: Path, *, url: str = BASE, peppers: str = PEPPER_SETTING) -> ConsoleSettings:
+    """Settings whose database does not exist."""
     return ConsoleSettings(
         database=groups.ConsoleDatabaseSettings(
-            console_url=Secret("postgresql://nobody:secret@127.0.0.1:1/none")
+            console_url=NOWHERE, api_url=NOWHERE, accept_url=NOWHERE
         ),
         secrets=groups.SecretsSettings(key_ring=Secret(RING_SETTING), peppers=Secret(peppers)),
+        objects=groups.ObjectsSettings(url=objects.as_uri()),
         console=groups.ConsoleListenSettings(url=url),
         log=groups.LogSettings(),
     )
@@ -47,15 +52,15 @@ def replace_routes(monkeypatch: pytest.MonkeyPatch, *added: ControllerRouterHand
 
 @pytest.mark.parametrize("handler", [undeclared, misspelt])
 def test_route_without_a_permission_fails_the_start(
-    monkeypatch: pytest.MonkeyPatch, handler: ControllerRouterHandler
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, handler: ControllerRouterHandler
 ) -> None:
     replace_routes(monkeypatch, handler)
     with pytest.raises(UndeclaredPermission, match=r"/undeclared|/misspelt"):
-        console.create_app(settings())
+        console.create_app(settings(tmp_path))
 
 
-def test_only_signing_in_and_the_stylesheet_are_public() -> None:
-    routes = console.create_routes(Services(settings()), console.ROUTES).routes
+def test_only_signing_in_and_the_stylesheet_are_public(tmp_path: Path) -> None:
+    routes = console.create_routes(Services(settings(tmp_path)), console.ROUTES).routes
     public = {
         route.path
         for route in routes
@@ -66,10 +71,10 @@ def test_only_signing_in_and_the_stylesheet_are_public() -> None:
 
 
 async def test_unexpected_error_shows_an_id_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     replace_routes(monkeypatch, broken)
-    transport = httpx.ASGITransport(console.create_app(settings()))
+    transport = httpx.ASGITransport(console.create_app(settings(tmp_path)))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
         answer = await client.get("/broken")
     assert answer.status_code == 500
@@ -82,8 +87,8 @@ async def test_unexpected_error_shows_an_id_and_nothing_else(
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS"])
-async def test_other_methods_change_nothing(method: str) -> None:
-    transport = httpx.ASGITransport(console.create_app(settings()))
+async def test_other_methods_change_nothing(tmp_path: Path, method: str) -> None:
+    transport = httpx.ASGITransport(console.create_app(settings(tmp_path)))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
         answer = await client.request(method, "/login")
     assert answer.status_code == (204 if method == "OPTIONS" else 405)
@@ -91,9 +96,7 @@ async def test_other_methods_change_nothing(method: str) -> None:
     assert "content-security-policy" in answer.headers
 
 
-@pytest.mark.parametrize(
-    "wrong", [settings(peppers="no key ring"), settings(url="console.example.com")]
-)
-def test_settings_that_cannot_be_used_are_refused(wrong: ConsoleSettings) -> None:
+@pytest.mark.parametrize("wrong", [{"peppers": "no key ring"}, {"url": "console.example.com"}])
+def test_settings_that_cannot_be_used_are_refused(tmp_path: Path, wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        console.create_app(wrong)
+        console.create_app(settings(tmp_path, **wrong))

@@ -3,9 +3,12 @@
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tallypost_console import words
 from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.queue.requeueing import SkipReason
 from tallypost_providers.types import Outcome
 
 
@@ -40,3 +43,65 @@ def test_durations_are_short(duration_s: float, text: str) -> None:
 @pytest.mark.parametrize(("word", "text"), [("sent", "Sent"), ("gave_up", "Gave up"), ("", "")])
 def test_words_begin_with_a_capital(word: str, text: str) -> None:
     assert words.sentence(word) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (999, "999"), (1_234_567, "1,234,567")])
+def test_counts_have_their_thousands_apart(number: int, text: str) -> None:
+    assert words.count(number) == text
+
+
+def test_one_is_not_many() -> None:
+    assert words.plural(1, "email") == "1 email"
+    assert words.plural(0, "email") == "0 emails"
+    assert words.plural(1204, "email") == "1,204 emails"
+    assert words.plural(2, "address", "addresses") == "2 addresses"
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 0, "–"),
+        (0, 7, "0 %"),
+        (7, 7, "100 %"),
+        (1, 8, "12.5 %"),
+        (1, 10, "10 %"),
+        (1, 100_000, "0.1 %"),
+        (99_999, 100_000, "99.9 %"),
+    ],
+)
+def test_shares_are_percents(part: int, whole: int, text: str) -> None:
+    assert words.share(part, whole) == text
+
+
+@given(st.integers(1, 10**9), st.data())
+def test_what_is_not_all_is_not_shown_as_all_nor_as_none(whole: int, data: st.DataObject) -> None:
+    part = data.draw(st.integers(0, whole))
+    assert (words.share(part, whole) == "100 %") == (part == whole)
+    assert (words.share(part, whole) == "0 %") == (part == 0)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"),
+    [
+        (0, "0 ms"),
+        (0.0354, "35 ms"),
+        (2.44, "2.4 s"),
+        (60, "1 min"),
+        (59 * 60, "59 min"),
+        (3600, "1 h"),
+        (47 * 3600, "47 h"),
+        (3 * 86_400, "3 days"),
+    ],
+)
+def test_ages_and_gaps_are_told_in_the_unit_that_fits(duration_s: float, text: str) -> None:
+    assert words.age(duration_s) == text
+    assert words.gap(duration_s) == f"+{text}"
+
+
+def test_clocks_that_disagree_make_no_negative_gap() -> None:
+    assert words.gap(-0.2) == "+0 ms"
+
+
+@pytest.mark.parametrize("reason", SkipReason)
+def test_every_reason_to_skip_a_recipient_has_words(reason: SkipReason) -> None:
+    assert words.skip_reason(reason)

@@ -7,7 +7,6 @@ from uuid import UUID
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
-from litestar.response import Template
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY
@@ -44,7 +43,7 @@ class InboxPages(Controller):
         tenant: NamedDependency[TenantRow],
         mode: FromQuery[Mode | None] = None,
         after: FromQuery[UUID | None] = None,
-    ) -> Template:
+    ) -> Response[str]:
         """One page of the messages of a mode or of both, newest first."""
         page = await inbox.list_messages(session, tenant.id, mode, limit=PAGE_SIZE, after=after)
         return render(
@@ -64,7 +63,7 @@ class InboxPages(Controller):
         services: NamedDependency[Services],
         visitor: NamedDependency[Visitor],
         message_id: FromPath[str],
-    ) -> Template:
+    ) -> Response[str]:
         """One message: what its bodies say, its headers and its parts."""
         tenant_id = require_tenant_id(visitor)
         async with services.session(tenant_id) as session:
@@ -77,7 +76,9 @@ class InboxPages(Controller):
             "message.html",
             # An email styles itself inline; its frame inherits the policy of this page.
             headers={
-                "content-security-policy": content_security_policy(more_styles=PREVIEW_STYLES)
+                "content-security-policy": content_security_policy(
+                    request.scope, more_styles=PREVIEW_STYLES
+                )
             },
             tenant=tenant,
             mode=stored.summary.mode,

@@ -1,6 +1,5 @@
-"""The start page, and the operators' list of tenants."""
+"""The operators' list of tenants."""
 
-from typing import Any
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -8,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from tallypost_console.access import OPT_KEY, Everyone
+from tallypost_console.access import OPT_KEY
 from tallypost_console.rendering import AnyRequest, render
 from tallypost_console.services import Services
 from tallypost_console.visitors import Visitor, as_actor
@@ -18,14 +17,9 @@ from tallypost_domain.people.errors import TenantNotFound
 from tallypost_domain.people.permissions import Permission
 
 
-# Any: the type of the body, which is a template's or a redirect's.
-@get("/", opt={OPT_KEY: Everyone.SIGNED_IN})
-async def show_start(
-    request: AnyRequest, services: NamedDependency[Services], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
-    """An operator's tenants; a member goes on to the emails."""
-    if not visitor.may(Permission.TENANTS_OPEN):
-        return Redirect("/emails", status_code=303)
+@get("/tenants", opt={OPT_KEY: Permission.TENANTS_OPEN})
+async def show_tenants(request: AnyRequest, services: NamedDependency[Services]) -> Response[str]:
+    """Every tenant, with a button that opens it."""
     tenants = await people.list_tenants_for_operator(services.sessions)
     return render(request, "tenants.html", tenants=tenants)
 
@@ -47,7 +41,7 @@ async def open_tenant(
             peppers=services.peppers,
             operator=as_actor(request, visitor.person),
         )
-    return Redirect("/emails", status_code=303)
+    return Redirect("/", status_code=303)
 
 
 def _require_id(text: str) -> UUID:

@@ -1,0 +1,13 @@
+"""Addresses of the console's own pages."""
+
+from urllib.parse import urlencode
+
+
+def address_of(path: str, **fields: object) -> str:
+    """A path with the fields that have a value; live mode is what a page shows by itself."""
+    given = {
+        name: value
+        for name, value in fields.items()
+        if value not in (None, "") and (name, value) != ("mode", "live")
+    }
+    return f"{path}?{urlencode(given)}" if given else path

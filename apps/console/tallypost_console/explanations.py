@@ -1,0 +1,178 @@
+"""Why an email is where it is: a sentence about the cause, the evidence, and what to do next."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from tallypost_console.bounce_codes import Meaning, meaning_of
+from tallypost_console.words import answer_line, full_time, plural
+from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.emails.views import AttemptView, EmailView
+from tallypost_providers.types import Outcome
+
+
+class Explanation(Struct, frozen=True):
+    """Of an email in its present state."""
+
+    cause: str
+    next_step: str
+    evidence: str = ""
+    """What the provider said; empty where none was asked."""
+    action: str = ""
+    """What the page offers to do: `resend`, `requeue`, `queue` or nothing."""
+
+
+class _Case(Struct, frozen=True):
+    """What an explanation is made of."""
+
+    email: EmailView
+    outcome: str
+    """Of the newest attempt; empty where there is none."""
+    evidence: str
+    meaning: Meaning | None
+    attempts: int
+
+
+def explain(email: EmailView, attempts: Sequence[AttemptView]) -> Explanation:
+    """Why the email has its status; attempts are all of its handovers, first to last."""
+    newest = attempts[-1] if attempts else None
+    answer = _telling_answer(email, attempts)
+    case = _Case(
+        email=email,
+        outcome=newest.outcome if newest else "",
+        evidence=_words(answer, newest) if newest else "",
+        meaning=meaning_of(str(answer.get("enhanced_code") or "")),
+        attempts=len(attempts),
+    )
+    return _EXPLAIN[email.status](case)
+
+
+def _scheduled(case: _Case) -> Explanation:
+    at = full_time(case.email.scheduled_at) if case.email.scheduled_at else "its time"
+    return Explanation(
+        f"It waits until {at}.", "It is sent by itself. Your program may move or cancel it."
+    )
+
+
+def _queued(case: _Case) -> Explanation:
+    return Explanation(
+        "It is stored, and a worker will take it.",
+        "This takes moments. If it does not, the queue shows what it waits behind.",
+        action="queue",
+    )
+
+
+def _held(case: _Case) -> Explanation:
+    return Explanation(
+        "It is held: its sending domain is not verified, or the account is not active.",
+        "It goes out by itself as soon as that is mended.",
+        case.evidence,
+        "queue",
+    )
+
+
+def _deferred(case: _Case) -> Explanation:
+    causes = {
+        Outcome.THROTTLED: "The provider asked us to send more slowly.",
+        Outcome.SUSPENDED: "The provider refused our account or its credentials.",
+        Outcome.UNAVAILABLE: "The provider could not be reached, and has not taken it.",
+    }
+    default = case.meaning.cause if case.meaning else "The recipient's server asked us to wait."
+    return Explanation(
+        causes.get(Outcome(case.outcome), default) if case.outcome else default,
+        f"It is tried again by itself; {plural(case.attempts, 'attempt')} so far.",
+        case.evidence,
+    )
+
+
+def _unconfirmed(case: _Case) -> Explanation:
+    return Explanation(
+        "It may have arrived: the connection ended after the message and before the answer.",
+        "Ask the recipient before it is sent again, or it may arrive twice.",
+        case.evidence,
+        "queue",
+    )
+
+
+def _sent(case: _Case) -> Explanation:
+    return Explanation(
+        "The provider has taken it, and answers for it from here.",
+        "Nothing is left to do. Bounces and complaints show here if the provider reports them.",
+        case.evidence,
+    )
+
+
+def _delivered(case: _Case) -> Explanation:
+    return Explanation(
+        "The recipient's mail server has taken it.", "Nothing is left to do.", case.evidence
+    )
+
+
+def _bounced(case: _Case) -> Explanation:
+    meaning = case.meaning or Meaning(
+        "The recipient's server refused it for good.", "Read its words, mend it, and send it again."
+    )
+    return Explanation(meaning.cause, meaning.next_step, case.evidence, "resend")
+
+
+def _complained(case: _Case) -> Explanation:
+    return Explanation(
+        "The recipient reported it as spam.",
+        "Do not write to this address again: complaints cost all your mail its good name.",
+        case.evidence,
+    )
+
+
+def _suppressed(case: _Case) -> Explanation:
+    return Explanation(
+        "It was not sent: the address is on your suppression list.",
+        "It stays so until the address is taken off the list.",
+        case.evidence,
+    )
+
+
+def _failed(case: _Case) -> Explanation:
+    return Explanation(
+        f"It was given up after {plural(case.attempts, 'attempt')}.",
+        "Mend what the last answer names, then put it back into the queue.",
+        case.evidence,
+        "requeue",
+    )
+
+
+def _canceled(case: _Case) -> Explanation:
+    return Explanation("It was canceled before it was sent.", "Send it as new if it was a mistake.")
+
+
+_EXPLAIN: Final[Mapping[RecipientStatus, Callable[[_Case], Explanation]]] = {
+    RecipientStatus.SCHEDULED: _scheduled,
+    RecipientStatus.QUEUED: _queued,
+    RecipientStatus.HELD: _held,
+    RecipientStatus.DEFERRED: _deferred,
+    RecipientStatus.UNCONFIRMED: _unconfirmed,
+    RecipientStatus.SENT: _sent,
+    RecipientStatus.DELIVERED: _delivered,
+    RecipientStatus.BOUNCED: _bounced,
+    RecipientStatus.COMPLAINED: _complained,
+    RecipientStatus.SUPPRESSED: _suppressed,
+    RecipientStatus.FAILED: _failed,
+    RecipientStatus.CANCELED: _canceled,
+}
+
+
+def _telling_answer(email: EmailView, attempts: Sequence[AttemptView]) -> Mapping[str, object]:
+    """What was said last about a recipient whose status is the email's.
+
+    Not always by the newest attempt, which is only for those who were still to be sent to.
+    """
+    like_email = {str(each.id) for each in email.recipients if each.status is email.status}
+    answers = (answer for attempt in reversed(attempts) for answer in attempt.recipients)
+    return next((each for each in answers if each.get("recipient_id") in like_email), {})
+
+
+def _words(answer: Mapping[str, object], attempt: AttemptView) -> str:
+    spoken = answer_line(answer)
+    if spoken:
+        return spoken
+    return " · ".join(f"{name}: {value}" for name, value in attempt.evidence.items() if value)

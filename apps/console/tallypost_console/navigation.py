@@ -1,0 +1,60 @@
+"""The pages that the rail lists, and who sees which."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from tallypost_console.visitors import Visitor
+from tallypost_domain.people.permissions import Permission
+
+
+class Entry(Struct, frozen=True):
+    """A page in the rail."""
+
+    path: str
+    icon: str
+    label: str
+    key: str
+    """Opens it after `g`."""
+    permission: Permission
+    in_tenant: bool = True
+    """False for pages about the whole installation."""
+    keeps_mode: bool = False
+    """Its links stay in test mode where the page before was."""
+    in_demo: bool = False
+
+    def is_current(self, path: str) -> bool:
+        """True for the page itself and those below it."""
+        return path == self.path or path.startswith(f"{self.path}/")
+
+
+_ENTRIES: Final = (
+    Entry("/", "house", "Home", "h", Permission.EMAILS_READ, keeps_mode=True),
+    Entry("/emails", "mail", "Emails", "e", Permission.EMAILS_READ, keeps_mode=True),
+    Entry("/inbox", "inbox", "Inbox", "i", Permission.INBOX_READ, keeps_mode=True),
+    Entry("/queue", "list-checks", "Queue", "q", Permission.QUEUE_READ, keeps_mode=True),
+    Entry("/api-keys", "key-round", "API keys", "k", Permission.API_KEYS_READ),
+    Entry("/overview", "activity", "Overview", "o", Permission.PLATFORM_READ, in_tenant=False),
+    Entry("/tenants", "users", "Tenants", "t", Permission.TENANTS_OPEN, in_tenant=False),
+    Entry(
+        "/demo",
+        "flask-conical",
+        "Demo",
+        "d",
+        Permission.PLATFORM_OPERATE,
+        in_tenant=False,
+        in_demo=True,
+    ),
+)
+
+
+def list_entries(visitor: Visitor, *, is_demo: bool) -> list[Entry]:
+    """What the rail shows to a visitor, top to bottom."""
+    has_tenant = visitor.person.tenant_id is not None
+    return [
+        entry
+        for entry in _ENTRIES
+        if entry.permission in visitor.person.permissions
+        and (has_tenant or not entry.in_tenant)
+        and (is_demo or not entry.in_demo)
+    ]

@@ -1,0 +1,187 @@
+"""One email: why it is where it is, everything that happened to it, and what it looks like."""
+
+import secrets
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+from litestar.response import Redirect, Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_console.access import OPT_KEY
+from tallypost_console.commands import curl_command
+from tallypost_console.dependencies import require_tenant_id
+from tallypost_console.downloads import content_disposition
+from tallypost_console.edge import PREVIEW_STYLES, content_security_policy
+from tallypost_console.email_tabs import TABS, Tab, read_tab
+from tallypost_console.explanations import explain
+from tallypost_console.forms import read_form
+from tallypost_console.rendering import AnyRequest, render, render_block
+from tallypost_console.services import Services
+from tallypost_console.streams import stream
+from tallypost_console.timelines import timeline
+from tallypost_console.visitors import Visitor, as_actor
+from tallypost_core.ids import parse_id
+from tallypost_domain.emails import service as emails
+from tallypost_domain.emails.errors import EmailNotFound
+from tallypost_domain.emails.views import EmailView
+from tallypost_domain.inbox import service as inbox
+from tallypost_domain.people import service as people
+from tallypost_domain.people.permissions import Permission
+from tallypost_providers.types import Mode
+
+COPIES_SHOWN: Final = 20
+
+_TEMPLATE: Final = "email.html"
+_MODES: Final[tuple[Mode, ...]] = ("live", "test")
+
+
+class EmailPage(Controller):
+    """Pages about one email, of either mode."""
+
+    path = "/emails/{email_id:str}"
+    opt = {OPT_KEY: Permission.EMAILS_READ}  # noqa: RUF012 - Litestar reads it from the class
+
+    @get("/")
+    async def show_email(
+        self,
+        request: AnyRequest,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        email_id: FromPath[str],
+        tab: FromQuery[Tab] = "preview",
+    ) -> Response[str]:
+        """The email with its recipients, attempts, events and copies, and one of the tabs."""
+        tenant_id = require_tenant_id(visitor)
+        async with services.session(tenant_id) as session:
+            tenant = await people.get_tenant(session, tenant_id)
+            found = await _find(session, tenant_id, email_id)
+        # Opens its own session where it needs one: building a large message takes its time.
+        shown = await read_tab(services, tenant_id, found["email"], tab)
+        return render(
+            request,
+            _TEMPLATE,
+            # An email styles itself inline; its frame inherits the policy of this page.
+            headers={
+                "content-security-policy": content_security_policy(
+                    request.scope, more_styles=PREVIEW_STYLES
+                )
+            },
+            tenant=tenant,
+            **found,
+            tab=tab,
+            tabs=[(name, label, f"?tab={name}#message") for name, label in TABS],
+            shown=shown,
+            command=curl_command(found["email"]),
+            resend_key=secrets.token_urlsafe(16),
+        )
+
+    @get("/live")
+    async def follow_email(
+        self,
+        request: AnyRequest,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        email_id: FromPath[str],
+    ) -> Stream:
+        """What happens to the email, as it happens. Raises TooManyStreams."""
+        tenant_id = require_tenant_id(visitor)
+        async with services.session(tenant_id) as session:
+            # A stream that has begun cannot say any more that there is no such email.
+            await _get_email(session, tenant_id, _require_id(email_id))
+
+        async def view() -> str:
+            async with services.session(tenant_id) as session:
+                found = await _find(session, tenant_id, email_id)
+            return render_block(_TEMPLATE, "history", **found)
+
+        return stream(request, services, visitor, ("/emails", tenant_id, email_id), view)
+
+    @get("/message.eml")
+    async def download_message(
+        self,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        email_id: FromPath[str],
+    ) -> Response[bytes]:
+        """The message as a file, as it is before it is signed."""
+        tenant_id = require_tenant_id(visitor)
+        wanted = _require_id(email_id)
+        message = await services.build_message(tenant_id, wanted)
+        return Response(
+            message,
+            media_type="message/rfc822",
+            headers={"content-disposition": f'attachment; filename="{wanted}.eml"'},
+        )
+
+    @get("/attachments/{index:int}")
+    async def download_attachment(
+        self,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        email_id: FromPath[str],
+        index: FromPath[int],
+    ) -> Response[bytes]:
+        """One attachment as a file, never shown by the browser itself."""
+        tenant_id = require_tenant_id(visitor)
+        attachment = await services.fetch_attachment(tenant_id, _require_id(email_id), index)
+        return Response(
+            attachment.body,
+            media_type="application/octet-stream",
+            headers={"content-disposition": content_disposition(attachment.filename)},
+        )
+
+    @post("/resend", status_code=303, opt={OPT_KEY: Permission.EMAILS_SEND})
+    async def resend(
+        self,
+        request: AnyRequest,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        email_id: FromPath[str],
+    ) -> Redirect:
+        """Send it once more, as a new email; the same form sent twice sends once."""
+        form = await read_form(request)
+        new = await services.resend(
+            require_tenant_id(visitor),
+            _require_id(email_id),
+            key=form.require("key"),
+            actor=as_actor(request, visitor.person),
+        )
+        return Redirect(f"/emails/{new}", status_code=303)
+
+
+# Any: what the template shows.
+async def _find(session: AsyncSession, tenant_id: UUID, email_id: str) -> dict[str, Any]:
+    email = await _get_email(session, tenant_id, _require_id(email_id))
+    attempts = await emails.list_attempts(session, tenant_id, email.id)
+    events = await emails.list_events(session, tenant_id, email.id)
+    copies = await inbox.list_messages(
+        session, tenant_id, email.mode, limit=COPIES_SHOWN, email_id=email.id
+    )
+    names = {str(recipient.id): recipient.address for recipient in email.recipients}
+    return {
+        "mode": email.mode,
+        "email": email,
+        "names": names,
+        "why": explain(email, attempts),
+        "steps": timeline(email, events, names),
+        "attempts": attempts,
+        "copies": copies.items,
+    }
+
+
+async def _get_email(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> EmailView:
+    """The email of that id, whichever its mode: an address that was copied has no mode in it."""
+    try:
+        return await emails.get_email(session, tenant_id, _MODES[0], email_id)
+    except EmailNotFound:
+        return await emails.get_email(session, tenant_id, _MODES[1], email_id)
+
+
+def _require_id(text: str) -> UUID:
+    wanted = parse_id(text)
+    if wanted is None:
+        raise EmailNotFound
+    return wanted

@@ -1,0 +1,55 @@
+"""All components on one page, with sample data: what a change of the stylesheet is looked at on."""
+
+from typing import Final
+
+from litestar import Response, get
+
+from tallypost_console.access import OPT_KEY
+from tallypost_console.charts import Bar
+from tallypost_console.rendering import AnyRequest, render
+from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.people.permissions import Permission
+from tallypost_providers.types import Outcome
+
+_BARS: Final = tuple(
+    Bar(
+        label=day,
+        summary=f"{day}: {sent} sent, {waiting} waiting, {bounced} bounced",
+        href="#charts",
+        parts=(
+            ("delivered", sent),
+            ("waiting", waiting),
+            ("bounced", bounced),
+            ("complained", complained),
+            ("suppressed", suppressed),
+        ),
+        is_open=day == "Sun",
+    )
+    for day, sent, waiting, bounced, complained, suppressed in (
+        ("Mon", 820, 0, 12, 1, 4),
+        ("Tue", 640, 0, 30, 0, 9),
+        ("Wed", 910, 0, 8, 2, 0),
+        ("Thu", 0, 0, 0, 0, 0),
+        ("Fri", 1204, 20, 60, 4, 30),
+        ("Sat", 300, 5, 2, 0, 1),
+        ("Sun", 180, 90, 1, 0, 0),
+    )
+)
+_LINES: Final = (
+    ("delivered", [0, 4, 8, 12, 11, 13, 12, 9, 3, 2, 8, 12]),
+    ("waiting", [0, 0, 0, 0, 2, 6, 8, 9, 4, 1, 0, 0]),
+    ("bounced", [0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0]),
+)
+
+
+@get("/gallery", opt={OPT_KEY: Permission.PLATFORM_READ}, sync_to_thread=False)
+def show_gallery(request: AnyRequest) -> Response[str]:
+    """Each component in each of its states."""
+    return render(
+        request,
+        "gallery.html",
+        statuses=list(RecipientStatus),
+        outcomes=list(Outcome),
+        bars=_BARS,
+        lines=_LINES,
+    )

@@ -1,0 +1,146 @@
+"""The queue of the open tenant: what waits, what is under way, and what is parked."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
+from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_console.access import OPT_KEY
+from tallypost_console.addresses import address_of
+from tallypost_console.dependencies import require_tenant_id
+from tallypost_console.forms import read_form
+from tallypost_console.modes import read_mode
+from tallypost_console.rendering import AnyRequest, render, render_block
+from tallypost_console.services import Services
+from tallypost_console.streams import stream
+from tallypost_console.visitors import Visitor, as_actor
+from tallypost_core.clock import utc_now
+from tallypost_core.ids import parse_id
+from tallypost_domain.people.permissions import Permission
+from tallypost_domain.people.types import TenantRow
+from tallypost_domain.queue.requeueing import resend_unconfirmed
+from tallypost_domain.queue.waiting import (
+    COUNT_LIMIT,
+    QueueCounts,
+    QueueState,
+    count_queue,
+    list_queue,
+)
+from tallypost_providers.types import Mode
+
+PAGE_SIZE: Final = 50
+
+_PATH: Final = "/queue"
+_TEMPLATE: Final = "queue.html"
+_STATES: Final[tuple[tuple[QueueState | None, str], ...]] = (
+    (None, "All"),
+    ("waiting", "Waiting"),
+    ("claimed", "With a worker"),
+    ("handing_over", "On the wire"),
+    ("held", "Held"),
+    ("ambiguous", "Unconfirmed"),
+)
+
+
+class QueuePages(Controller):
+    """Emails with recipients still to send to."""
+
+    path = _PATH
+    opt = {OPT_KEY: Permission.QUEUE_READ}  # noqa: RUF012 - Litestar reads it from the class
+
+    @get("/")
+    async def show_queue(
+        self,
+        request: AnyRequest,
+        session: NamedDependency[AsyncSession],
+        tenant: NamedDependency[TenantRow],
+        mode: FromQuery[Mode] = "live",
+        only: FromQuery[QueueState | None] = None,
+        after: FromQuery[UUID | None] = None,
+    ) -> Response[str]:
+        """One page of a mode's queue, the email first that was accepted first."""
+        found = await _find(session, tenant.id, mode, only, after)
+        return render(request, _TEMPLATE, tenant=tenant, **found)
+
+    @get("/live")
+    async def follow_queue(
+        self,
+        request: AnyRequest,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        mode: FromQuery[Mode] = "live",
+        only: FromQuery[QueueState | None] = None,
+    ) -> Stream:
+        """The first page whenever it changes. Raises TooManyStreams."""
+        tenant_id = require_tenant_id(visitor)
+
+        async def view() -> str:
+            async with services.session(tenant_id) as session:
+                found = await _find(session, tenant_id, mode, only)
+            return render_block(_TEMPLATE, "list", **found)
+
+        return stream(request, services, visitor, (_PATH, tenant_id, mode, only), view)
+
+    @post("/unconfirmed", status_code=200, opt={OPT_KEY: Permission.QUEUE_REQUEUE})
+    async def send_again(
+        self,
+        request: AnyRequest,
+        services: NamedDependency[Services],
+        session: NamedDependency[AsyncSession],
+        tenant: NamedDependency[TenantRow],
+        visitor: NamedDependency[Visitor],
+    ) -> Response[str]:
+        """Send parked emails again that a person has chosen, though they may arrive twice."""
+        form = await read_form(request)
+        mode = read_mode(form)
+        chosen = [id_ for id_ in map(parse_id, form.list_values("email")) if id_ is not None]
+        done = await resend_unconfirmed(
+            session,
+            tenant.id,
+            mode,
+            chosen,
+            actor=as_actor(request, visitor.person),
+            peppers=services.peppers,
+        )
+        back = address_of(_PATH, mode=mode, only="ambiguous")
+        return render(
+            request, "requeued.html", tenant=tenant, mode=mode, done=done, total=None, back=back
+        )
+
+
+# Any: what the template shows.
+async def _find(
+    session: AsyncSession,
+    tenant_id: UUID,
+    mode: Mode,
+    state: QueueState | None,
+    after: UUID | None = None,
+) -> dict[str, Any]:
+    page = await list_queue(session, tenant_id, mode, state=state, limit=PAGE_SIZE, after=after)
+    counts = await count_queue(session, tenant_id, mode)
+    here = address_of(_PATH, mode=mode, only=state)
+    return {
+        "mode": mode,
+        "state": state,
+        "emails": page.items,
+        "now": utc_now(),
+        "tabs": [
+            (value, label, address_of(_PATH, mode=mode, only=value), _count(counts, value))
+            for value, label in _STATES
+        ],
+        "is_first": after is None,
+        "here": here,
+        "live": address_of(f"{_PATH}/live", mode=mode, only=state),
+        "after": page.after,
+    }
+
+
+def _count(counts: QueueCounts, state: QueueState | None) -> str:
+    if state is None:
+        return ""
+    number = int(getattr(counts, state))
+    return f"{number:,}" + ("+" if number == COUNT_LIMIT else "")

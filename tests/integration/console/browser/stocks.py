@@ -1,0 +1,140 @@
+"""A tenant whose pages have something to show: emails in many states, messages, a test email."""
+
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct
+
+from tallypost_core.ids import new_id
+from tallypost_domain.db.pools import Connection, transaction
+from tests.integration.console.mail import accept, store_message
+from tests.support.database import Database, SeededTenant
+from tests.support.emails import sandbox_sender
+
+_LONG: Final = "A subject that is a good deal longer than a narrow screen has room for in one line"
+_HTML: Final = "<h1 style='color:#345'>Hello</h1><p>Your <b>sample</b> order is on its way.</p>"
+
+# Status, outcome of the attempt, code, enhanced code, the server's words.
+_ENDS: Final = (
+    ("sent", "accepted", 250, "2.0.0", "queued as 4B1F"),
+    ("delivered", "accepted", 250, "2.0.0", "queued as 4B20"),
+    ("deferred", "deferred", 450, "4.2.1", "mailbox busy, try again later"),
+    ("unconfirmed", "ambiguous", None, None, None),
+    ("bounced", "rejected", 550, "5.1.1", "no such user here"),
+    ("complained", "accepted", 250, "2.0.0", "queued as 4B21"),
+    ("failed", "unavailable", None, None, "connection refused"),
+)
+
+
+class Stock(Struct, frozen=True):
+    """What is there to be opened."""
+
+    emails: dict[str, UUID]
+    """One email for each status."""
+    message: UUID
+    """In the Inbox."""
+
+
+async def stock(database: Database, folder: Path, tenant: SeededTenant) -> Stock:
+    """Fill a tenant."""
+    queued = (await accept(database, folder, tenant, "Waits for a worker", html=_HTML))[0]
+    await accept(database, folder, tenant, "A test email", sender_of=sandbox_sender)
+    emails = {"queued": queued}
+    for end in _ENDS:
+        status = end[0]
+        (email_id,) = await accept(
+            database,
+            folder,
+            tenant,
+            f"{status.capitalize()}: {_LONG}" if status == "bounced" else f"It is {status}",
+            to=[f"{status}@recipient.test"],
+            html=_HTML,
+            text="Hello",
+            tags=[{"name": "campaign", "value": "sample"}],
+            attachments=[{"filename": "sample.txt", "content": "aGVsbG8="}],
+        )
+        emails[status] = email_id
+        async with database.pool("tp_deliver") as pool, transaction(pool, [tenant.id]) as link:
+            await _end(link, tenant, email_id, *end)
+    await store_message(
+        database, queued, content_type="text/html; charset=utf-8", body=_HTML, subject="A message"
+    )
+    async with database.session("tp_console", tenant.id) as session:
+        found = await session.connection()
+        rows = await found.exec_driver_sql("SELECT id FROM inbox_messages")
+        message = rows.scalar_one()
+    return Stock(emails, message)
+
+
+async def set_status(database: Database, tenant: SeededTenant, email_id: UUID, status: str) -> None:
+    """Give an email another status, as a worker does."""
+    async with database.pool("tp_deliver") as pool, transaction(pool, [tenant.id]) as link:
+        await _set_status(link, email_id, status)
+
+
+async def _set_status(link: Connection, email_id: UUID, status: str) -> None:
+    await link.execute(
+        "UPDATE emails SET status = $2, updated_at = now() WHERE id = $1", email_id, status
+    )
+
+
+async def _end(
+    link: Connection,
+    tenant: SeededTenant,
+    email_id: UUID,
+    status: str,
+    outcome: str,
+    reply_code: int | None,
+    enhanced_code: str | None,
+    detail: str | None,
+) -> None:
+    recipient_id = await link.fetchval("SELECT id FROM recipients WHERE email_id = $1", email_id)
+    answer = {
+        "recipient_id": str(recipient_id),
+        "outcome": outcome,
+        "reply_code": reply_code,
+        "enhanced_code": enhanced_code,
+        "detail": detail,
+    }
+    await link.execute(
+        """
+        INSERT INTO attempts (
+            tenant_id, email_id, id, attempt, fence, worker_id, provider, account, outcome, phase,
+            recipients, evidence, duration_s
+        ) VALUES ($1, $2, $3, 1, 1, $4, 'smtp', 'relay', $5, 'rcpt', $6, $7, 0.035)
+        """,
+        tenant.id,
+        email_id,
+        new_id(),
+        new_id(),
+        outcome,
+        [answer],
+        {"greeting": "220 mx.recipient.test ESMTP"},
+    )
+    data = {"cause": "attempts_used_up"} if status == "failed" else {"outcome": outcome}
+    await link.execute(
+        """
+        INSERT INTO events (tenant_id, subject_id, id, mode, type, recipient_id, data)
+        VALUES ($1, $2, $3, 'live', $4, $5, $6)
+        """,
+        tenant.id,
+        email_id,
+        new_id(),
+        f"email.{status}",
+        recipient_id,
+        data,
+    )
+    await link.execute(
+        "UPDATE recipients SET status = $2, detail = $3, updated_at = now() WHERE id = $1",
+        recipient_id,
+        status,
+        detail,
+    )
+    await _set_status(link, email_id, status)
+    if status not in ("deferred", "unconfirmed"):
+        await link.execute("DELETE FROM send_queue WHERE email_id = $1", email_id)
+    elif status == "unconfirmed":
+        await link.execute(
+            "UPDATE send_queue SET state = 'ambiguous' WHERE email_id = $1", email_id
+        )

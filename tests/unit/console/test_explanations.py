@@ -1,0 +1,140 @@
+"""Why an email is where it is."""
+
+import pytest
+
+from tallypost_console.explanations import explain
+from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_providers.types import Outcome
+from tests.unit.console.examples import NOON, answer, attempt, email, recipient
+
+Status = RecipientStatus
+
+NO_MAILBOX = ("5.1.1", "No such user here")
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_has_a_cause_and_a_next_step(status: Status) -> None:
+    explanation = explain(email(status=status), [])
+    assert explanation.cause.endswith(".")
+    assert explanation.next_step.endswith(".")
+    assert explanation.evidence == ""
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("status", Status)
+def test_every_status_is_explained_after_any_outcome(status: Status, outcome: Outcome) -> None:
+    explanation = explain(email(status=status), [attempt(outcome=outcome)])
+    assert explanation.cause
+    assert explanation.next_step
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        (Status.BOUNCED, "resend"),
+        (Status.FAILED, "requeue"),
+        (Status.UNCONFIRMED, "queue"),
+        (Status.HELD, "queue"),
+        (Status.COMPLAINED, ""),
+        (Status.DELIVERED, ""),
+    ],
+)
+def test_action_is_offered_where_one_helps(status: Status, action: str) -> None:
+    assert explain(email(status=status), []).action == action
+
+
+def test_scheduled_email_says_until_when() -> None:
+    waiting = email(status=Status.SCHEDULED, scheduled_at=NOON)
+    assert "24 Nov 2026, 12:00:00 UTC" in explain(waiting, []).cause
+
+
+def test_bounce_says_what_its_code_means() -> None:
+    ada = recipient(Status.BOUNCED)
+    explanation = explain(email(ada), [attempt(answer(ada, Outcome.REJECTED, *NO_MAILBOX))])
+    assert explanation.cause == "There is no such mailbox."
+    assert "right address" in explanation.next_step
+    assert explanation.evidence == "550 5.1.1 No such user here"
+
+
+@pytest.mark.parametrize("code", [None, "", "5.99.1", "550", "no code"])
+def test_bounce_without_a_known_code_is_explained_in_general(code: str | None) -> None:
+    ada = recipient(Status.BOUNCED)
+    explanation = explain(email(ada), [attempt(answer(ada, Outcome.REJECTED, code, "Go away"))])
+    assert explanation.cause == "The recipient's server refused it for good."
+    assert explanation.evidence.endswith("Go away")
+
+
+def test_bounce_after_the_server_took_it_is_not_explained_by_the_code_of_that() -> None:
+    ada = recipient(Status.BOUNCED)
+    taken = attempt(answer(ada, Outcome.ACCEPTED, "2.6.0", "Queued mail for delivery"))
+    assert explain(email(ada), [taken]).cause == "The recipient's server refused it for good."
+
+
+def test_evidence_is_of_the_recipient_whose_status_the_email_has() -> None:
+    ada, grace = recipient(Status.SENT), recipient(Status.BOUNCED)
+    handover = attempt(
+        answer(ada, Outcome.ACCEPTED, "2.0.0", "Queued"),
+        answer(grace, Outcome.REJECTED, *NO_MAILBOX),
+        outcome=Outcome.REJECTED,
+    )
+    explanation = explain(email(ada, grace), [handover])
+    assert explanation.cause == "There is no such mailbox."
+    assert explanation.evidence == "550 5.1.1 No such user here"
+
+
+def test_evidence_is_found_though_a_later_attempt_was_for_others_only() -> None:
+    ada, grace = recipient(Status.SENT), recipient(Status.BOUNCED)
+    first = attempt(
+        answer(ada, Outcome.DEFERRED, "4.7.1", "Greylisted"),
+        answer(grace, Outcome.REJECTED, *NO_MAILBOX),
+    )
+    second = attempt(answer(ada, Outcome.ACCEPTED, "2.0.0", "Queued"))
+    explanation = explain(email(ada, grace), [first, second])
+    assert explanation.cause == "There is no such mailbox."
+    assert explanation.evidence == "550 5.1.1 No such user here"
+
+
+def test_newest_answer_counts() -> None:
+    ada = recipient(Status.BOUNCED)
+    first = attempt(answer(ada, Outcome.DEFERRED, "4.2.2", "Mailbox full"))
+    second = attempt(answer(ada, Outcome.REJECTED, *NO_MAILBOX))
+    assert explain(email(ada), [first, second]).cause == "There is no such mailbox."
+
+
+def test_handover_that_says_nothing_about_recipients_shows_its_own_evidence() -> None:
+    silent = attempt(outcome=Outcome.AMBIGUOUS, evidence={"silence": "connection_lost", "tls": ""})
+    explanation = explain(email(status=Status.UNCONFIRMED), [silent])
+    assert explanation.evidence == "silence: connection_lost"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome.THROTTLED, "more slowly"),
+        (Outcome.SUSPENDED, "credentials"),
+        (Outcome.UNAVAILABLE, "could not be reached"),
+    ],
+)
+def test_delay_by_the_provider_is_not_blamed_on_the_recipient(outcome: Outcome, words: str) -> None:
+    ada = recipient(Status.DEFERRED)
+    handover = attempt(answer(ada, outcome, "4.2.2", "Later"), outcome=outcome)
+    assert words in explain(email(ada), [handover]).cause
+
+
+def test_delay_by_the_recipient_says_what_its_code_means() -> None:
+    ada = recipient(Status.DEFERRED)
+    handover = attempt(answer(ada, Outcome.DEFERRED, "4.2.2", "Later"), outcome=Outcome.DEFERRED)
+    assert explain(email(ada), [handover]).cause == "The mailbox is full."
+
+
+def test_delay_says_how_many_attempts_there_were() -> None:
+    later = attempt(outcome=Outcome.DEFERRED)
+    assert "1 attempt so far" in explain(email(status=Status.DEFERRED), [later]).next_step
+    assert "3 attempts so far" in explain(email(status=Status.DEFERRED), [later] * 3).next_step
+    assert "3 attempts" in explain(email(status=Status.FAILED), [later] * 3).cause
+
+
+def test_unconfirmed_email_warns_of_a_second_copy() -> None:
+    explanation = explain(email(status=Status.UNCONFIRMED), [attempt(outcome=Outcome.AMBIGUOUS)])
+    assert "may have arrived" in explanation.cause
+    assert "twice" in explanation.next_step
