@@ -14,7 +14,7 @@ from tallypost_core import clock
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.emails.lifecycle import RecipientStatus
-from tallypost_domain.queue.claims import FIRST_FENCE_AGAIN
+from tallypost_domain.queue.claims import FIRST_FENCE_RELEASED
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.samples import Sample, write_samples
 from tallypost_domain.queue.types import Claim
@@ -63,6 +63,6 @@ def _was_due_at_once(email: LoadedEmail, claim: Claim) -> bool:
     """Whether its age tells how long it took us: not of retries, nor of what had to wait."""
     return (
         claim.attempt == 1
-        and claim.fence < FIRST_FENCE_AGAIN
+        and claim.fence < FIRST_FENCE_RELEASED
         and email.status is not RecipientStatus.SCHEDULED
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from tallypost_domain.queue.claims import FIRST_FENCE_AGAIN
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.types import Claim, worst_outcome
 from tallypost_providers.types import Outcome, Provider, SendResult
@@ -38,12 +39,17 @@ class WaitingSpans:
         if context is not None:
             self._contexts[(claim.email_id, claim.fence)] = context.stored()
 
-    def take(self, claims: Iterable[Claim]) -> Sequence[str]:
-        """The spans, as they are stored, that wait for these claims; each is given once."""
+    def of(self, claims: Iterable[Claim]) -> Sequence[str]:
+        """The spans, as they are stored, that wait for these claims."""
         if not self._contexts:
             return ()
-        keys = [(claim.email_id, claim.fence) for claim in claims]
-        return [self._contexts.pop(key) for key in keys if key in self._contexts]
+        keys = dict.fromkeys((claim.email_id, claim.fence) for claim in claims)
+        return [self._contexts[key] for key in keys if key in self._contexts]
+
+    def forget(self, claims: Iterable[Claim]) -> None:
+        """They do not wait any more."""
+        for claim in claims:
+            self._contexts.pop((claim.email_id, claim.fence), None)
 
 
 def receiving(emails: Sequence[LoadedEmail], started_s: float) -> None:
@@ -54,7 +60,7 @@ def receiving(emails: Sequence[LoadedEmail], started_s: float) -> None:
     message_spans.receiving(
         [email.trace_context for email in traced if email.trace_context is not None],
         len(emails),
-        is_first=all(email.claim.attempt == 0 for email in traced),
+        is_first=all(_is_first(email.claim) for email in traced),
         started_s=started_s,
     )
 
@@ -70,6 +76,7 @@ def processing(email: LoadedEmail) -> tracing.Span:
         claim.tenant_id,
         lane=claim.lane,
         attempt=claim.attempt + 1,
+        is_first=_is_first(claim),
     )
 
 
@@ -106,3 +113,8 @@ def note_result(span: tracing.Span, result: SendResult) -> None:
         span.note({names.SMTP_ENHANCED_CODE: shown.enhanced_code})
     if outcome is not Outcome.ACCEPTED:
         span.fail(outcome.value)
+
+
+def _is_first(claim: Claim) -> bool:
+    """Whether nothing was tried before; who is sent again begins to count anew."""
+    return claim.attempt == 0 and claim.fence < FIRST_FENCE_AGAIN

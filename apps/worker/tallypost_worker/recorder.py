@@ -7,7 +7,6 @@ written is kept and tried again for as long as the process lives.
 import asyncio
 import contextlib
 from collections import deque
-from itertools import chain
 from uuid import UUID
 
 import structlog
@@ -121,12 +120,13 @@ class Recorder:
 
     async def _write(self, settlements: list[Settlement], marks: list[Mark]) -> None:
         claims = [claim for claim, _ in marks]
-        waiting = self._waiting_spans.take(chain((s.claim for s in settlements), claims))
-        count = len(settlements) + len(claims)
-        with database_spans.calling("record_settlements", waiting, count):
+        written = [*(settlement.claim for settlement in settlements), *claims]
+        waiting = self._waiting_spans.of(written)
+        with database_spans.calling("record_settlements", waiting, len(written)):
             recorded = await record_and_mark(
                 self._pool, self._worker_id, settlements, claims, self._policy
             )
+        self._waiting_spans.forget(written)
         del self._settlements[: len(settlements)]
         _answer(marks, {(claim.email_id, claim.fence): claim for claim in recorded.marked})
         if recorded.dead_letters:
@@ -151,6 +151,7 @@ class Recorder:
             except Exception:
                 # Unmarked, the claim goes back to waiting, to be claimed anew.
                 log.exception("recorder.mark_refused", email_id=str(mark[0].email_id))
+                self._waiting_spans.forget([mark[0]])
                 _answer([mark], {})
 
     def _put_back(self, marks: list[Mark]) -> None:

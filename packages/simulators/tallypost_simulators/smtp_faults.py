@@ -55,9 +55,10 @@ class Faults:
         self._replaced.set()
         self._replaced = asyncio.Event()
 
-    async def wait_until_replaced(self) -> None:
-        """Return once `replace` is called."""
-        await self._replaced.wait()
+    @property
+    def replaced(self) -> asyncio.Event:
+        """Set by the next `replace`. Whoever hangs takes it together with the fault."""
+        return self._replaced
 
     def take(self, phase: SinkPhase, text: str = "") -> Fault | None:
         """The fault that happens now, counted as used; None where all goes well."""

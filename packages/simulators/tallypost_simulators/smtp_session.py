@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
-from typing import cast
+from collections.abc import Callable
 
 from tallypost_core.clock import utc_now
-from tallypost_simulators.smtp_faults import Fault, SinkPhase
+from tallypost_simulators.smtp_connection import Connection
+from tallypost_simulators.smtp_faults import Fault
 from tallypost_simulators.smtp_reception import (
     MessageRefused,
     OnMessage,
@@ -24,31 +24,23 @@ _RCPT = re.compile(r"TO:\s*<([^>]+)>.*", re.IGNORECASE)
 _SIZE = re.compile(r"\bSIZE=(\d{1,12})\b", re.IGNORECASE)
 
 
-class SMTPSession(asyncio.Protocol):
+class SMTPSession(Connection):
     """One connection. Commands are taken one after the other, however they were pipelined.
 
     While a reply is late, input waits in the buffer; replies to commands that came together
     leave together.
     """
 
-    def __init__(self, reception: Reception, sessions: "set[SMTPSession]") -> None:
+    def __init__(self, reception: Reception, sessions: set[Connection]) -> None:
         """sessions holds every session that still does something; this one keeps itself there."""
+        super().__init__(reception.faults, sessions)
         self._reception = reception
-        self._sessions = sessions
-        self._faults = reception.faults
-        self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._searched = 0
-        self._replies = bytearray()
-        self._is_waiting = False
-        self._is_hanging = False
-        self._is_closing = False
         self._is_in_body = False
         self._body_has_begun = False
-        self._drip_s: float | None = None
         self._sender: str | None = None
         self._recipients: list[str] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._commands: dict[str, Callable[[str], None]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,
@@ -61,32 +53,14 @@ class SMTPSession(asyncio.Protocol):
         }
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have the methods and not the base class.
-        self._transport = cast("asyncio.Transport", transport)
-        self._sessions.add(self)
+        super().connection_made(transport)
         if not self._fails("connect"):
             self._say("220 localhost ESMTP")
         self._flush()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        # A message that is being handed on goes on: only its acknowledgement has nowhere to go.
-        self._transport = None
-        if self._is_hanging:
-            for task in self._tasks:
-                task.cancel()
-        if not self._tasks:
-            self._sessions.discard(self)
-
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         self._advance()
-
-    async def stop(self) -> None:
-        """Hang up and cancel whatever this session still does."""
-        self._abort()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _advance(self) -> None:
         while self._transport is not None and not (self._is_waiting or self._is_closing):
@@ -117,8 +91,7 @@ class SMTPSession(asyncio.Protocol):
                 self._is_closing = True
                 return False
             if self._is_hanging:
-                self._is_waiting = True
-                self._start(self._go_on_late())
+                self._go_on_late()
                 return False
         if self._buffer.startswith(b".\r\n"):
             end, next_command = 0, 3
@@ -141,17 +114,22 @@ class SMTPSession(asyncio.Protocol):
         message = ReceivedMessage(self._sender or "", tuple(self._recipients), body, utc_now())
         self._forget()
         fault = None if self._faults.is_quiet else self._faults.take("final")
+        released = self._faults.replaced
         if fault is not None and fault.action == "reply":
             self._say(fault.reply)
         elif self._reception.on_message is None:
             self._reception.note(message)
-            self._acknowledge(fault)
+            self._acknowledge(fault, released)
         else:
             self._is_waiting = True
-            self._start(self._hand_on(self._reception.on_message, message, fault))
+            self._start(self._hand_on(self._reception.on_message, message, fault, released))
 
     async def _hand_on(
-        self, on_message: OnMessage, message: ReceivedMessage, fault: Fault | None
+        self,
+        on_message: OnMessage,
+        message: ReceivedMessage,
+        fault: Fault | None,
+        released: asyncio.Event,
     ) -> None:
         try:
             await on_message(message)
@@ -170,11 +148,11 @@ class SMTPSession(asyncio.Protocol):
         else:
             self._reception.note(message)
             self._is_waiting = False
-            self._acknowledge(fault)
+            self._acknowledge(fault, released)
         self._advance()
 
-    def _acknowledge(self, fault: Fault | None) -> None:
-        if fault is None or not self._carry_out(fault):
+    def _acknowledge(self, fault: Fault | None, released: asyncio.Event) -> None:
+        if fault is None or not self._carry_out(fault, released):
             self._say(f"250 2.0.0 ok: queued as {self._reception.taken}")
 
     def _ehlo(self, rest: str) -> None:
@@ -240,82 +218,6 @@ class SMTPSession(asyncio.Protocol):
     def _forget(self) -> None:
         self._sender = None
         self._recipients = []
-
-    def _fails(self, phase: SinkPhase, text: str = "") -> bool:
-        """Let a fault happen; False where the usual reply is still to be given."""
-        if self._faults.is_quiet:
-            return False
-        fault = self._faults.take(phase, text)
-        return fault is not None and self._carry_out(fault)
-
-    def _carry_out(self, fault: Fault) -> bool:
-        if fault.action == "reply":
-            self._say(fault.reply)
-        elif fault.action == "drop":
-            self._abort()
-        else:
-            self._is_hanging = fault.action == "hang"
-            self._drip_s = fault.drip_s if fault.action == "drip" else None
-            return False
-        return True
-
-    def _say(self, reply: str) -> None:
-        self._is_closing = self._is_closing or reply.startswith("421")
-        if self._drip_s is None and not self._is_hanging and not self._faults.latency_s:
-            self._replies += reply.encode("ascii") + b"\r\n"
-            return
-        drip_s, self._drip_s = self._drip_s, None
-        self._flush_replies()
-        self._is_waiting = True
-        self._start(self._say_late(reply.encode("ascii") + b"\r\n", drip_s))
-
-    async def _say_late(self, reply: bytes, drip_s: float | None) -> None:
-        await self._wait_out_hang()
-        await asyncio.sleep(self._faults.latency_s)
-        if drip_s is None:
-            self._replies += reply
-        else:
-            for byte in reply:
-                self._replies.append(byte)
-                self._flush_replies()
-                await asyncio.sleep(drip_s)
-        self._is_waiting = False
-        self._advance()
-
-    async def _go_on_late(self) -> None:
-        await self._wait_out_hang()
-        self._is_waiting = False
-        self._advance()
-
-    async def _wait_out_hang(self) -> None:
-        if self._is_hanging:
-            await self._faults.wait_until_replaced()
-            self._is_hanging = False
-
-    def _flush(self) -> None:
-        self._flush_replies()
-        if self._is_closing and not self._is_waiting and self._transport is not None:
-            self._transport.close()
-
-    def _flush_replies(self) -> None:
-        if self._replies and self._transport is not None:
-            self._transport.write(bytes(self._replies))
-        self._replies.clear()
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._replies.clear()
-            self._transport.abort()
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._end_task)
-
-    def _end_task(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if self._transport is None and not self._tasks:
-            self._sessions.discard(self)
 
 
 def _unstuffed(body: bytes) -> bytes:

@@ -9,6 +9,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
+from tallypost_simulators.smtp_connection import Connection
 from tallypost_simulators.smtp_faults import Faults
 from tallypost_simulators.smtp_reception import OnMessage, Reception
 from tallypost_simulators.smtp_session import SMTPSession
@@ -42,7 +43,7 @@ class SMTPSink:
         self._reception = Reception(
             self.faults, max_size_bytes, on_message, is_counting=is_counting
         )
-        self._sessions: set[SMTPSession] = set()
+        self._sessions: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     @property

@@ -48,8 +48,9 @@ def receiving(
 ) -> None:
     """Note one claim of `count` emails that is over, of which those are traced.
 
-    trace_contexts are as stored with the emails. is_first: none of them was tried before, so where
-    it is one, that came alone, the claim stands in its trace. started_s is of `clock.monotonic_s`.
+    trace_contexts are as stored with the emails. is_first: none of them was tried or sent again
+    before, so where it is one, that came alone, the claim stands in its trace. started_s is of
+    `clock.monotonic_s`.
     """
     if not trace_contexts:
         return
@@ -71,13 +72,20 @@ def receiving(
 
 
 def processing(
-    trace_context: str | None, email_id: UUID, tenant_id: UUID, *, lane: str, attempt: int
+    trace_context: str | None,
+    email_id: UUID,
+    tenant_id: UUID,
+    *,
+    lane: str,
+    attempt: int,
+    is_first: bool,
 ) -> tracing.Span:
     """Around a worker's turn with one email; trace_context is what is stored with it.
 
     The first attempt of an email that came alone goes on in the trace that it was accepted in, so
     that one trace tells where a mail is. Further attempts, and emails of a batch, each have a trace
-    of their own. All are linked to the accepting span. attempt is 1 for the first.
+    of their own. All are linked to the accepting span. attempt is 1 again for an email that is sent
+    again, and that is not its first.
     """
     if trace_context is None or not tracing.is_on():
         return tracing.NO_SPAN
@@ -96,7 +104,7 @@ def processing(
             names.LANE: lane,
             names.ATTEMPT: attempt,
         },
-        is_child=attempt == 1 and not any(origin.is_shared for origin in origins),
+        is_child=is_first and not any(origin.is_shared for origin in origins),
     )
 
 

@@ -61,7 +61,7 @@ TABLES: dict[str, dict[str, str]] = {
             "lane, state, tenant_id, worker_id), UPDATE (attempt, due_at, fence, state)"
         ),
         "sessions": "DELETE, INSERT, SELECT (token_hash), UPDATE (active_tenant_id)",
-        "streams": "SELECT (name, tenant_id)",
+        "streams": "SELECT (name, on_unconfirmed, tenant_id)",
         "suppressions": "SELECT (address_hash, mode, tenant_id)",
         "tenants": "SELECT",
         "workers": "SELECT",
@@ -117,6 +117,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "find_session",
         "list_tenants_for_operator",
         "measure_queue",
+        "policy_of_unconfirmed",
     },
     "tp_deliver": {
         "claim_rows",

@@ -172,6 +172,37 @@ async def test_each_other_term_narrows(queue: Harness, tenant: SeededTenant) -> 
 
 
 @pytest.mark.parametrize(
+    ("holds", "fails"),
+    [
+        ("to:ada@r.test", "to:first@recipient.test"),
+        ("from:news@example.com", "from:hello@example.com"),
+        ("status:queued", "status:sent"),
+        ("status:queued", "status:bounced"),
+        ("stream:bulk", "stream:transactional"),
+        ("tag:campaign=welcome", "tag:campaign=other"),
+        ("winter", "summer"),
+        ("after:2020-01-01", "before:2020-01-01"),
+        ("before:2999-01-01", "after:2999-01-01"),
+    ],
+)
+async def test_id_is_narrowed_by_every_other_term(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant, holds: str, fails: str
+) -> None:
+    (email_id,) = await queue.add_bulk(
+        tenant,
+        to="ada@r.test",
+        from_="News <news@example.com>",
+        subject="Winter news",
+        tags=[{"name": "campaign", "value": "welcome"}],
+    )
+    await queue.add(tenant)
+    await queue.add(tenant, to="ada@r.test")
+    assert await _ids(queue, tenant, f"id:{email_id} {holds}") == {email_id}
+    assert await _ids(queue, tenant, f"id:{email_id} {fails}") == set()
+    assert await _ids(queue, other_tenant, f"id:{email_id} {holds}") == set()
+
+
+@pytest.mark.parametrize(
     ("subject", "word", "other"),
     [
         pytest.param("100% off", "0% o", "100 off", id="percent"),

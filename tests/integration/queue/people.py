@@ -1,9 +1,11 @@
 """A person of a tenant who looks at its queue and decides, with the console's login."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_core.ids import new_id
 from tallypost_domain.audit.types import Actor
@@ -118,3 +120,18 @@ async def let_fail(
             for claim in claims:
                 if claim.tenant_id == tenant.id:
                     await queue.make_due(tenant, claim.email_id)
+
+
+# Any: what a statement is called with, and what it answers.
+def interrupt(session: AsyncSession, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    """Let something happen right after the first statement of a session."""
+    execute = session.execute
+
+    async def execute_first(*arguments: Any, **options: Any) -> Any:
+        # The class's own is back.
+        del session.execute
+        answer = await execute(*arguments, **options)
+        await meanwhile()
+        return answer
+
+    session.execute = execute_first  # type: ignore[method-assign]  # Of this session alone.

@@ -10,7 +10,7 @@ from tallypost_domain.queue import dead_letters
 from tallypost_domain.queue.dead_letters import DeadLetterFilter
 from tallypost_domain.queue.types import RecipientChange, Settlement
 from tests.integration.queue.harness import Harness
-from tests.integration.queue.people import Person, let_fail
+from tests.integration.queue.people import Person, interrupt, let_fail
 from tests.support.database import SeededTenant
 
 
@@ -82,7 +82,7 @@ async def test_filter_narrows_list_and_count_alike(
 ) -> None:
     await queue.add(tenant, to=["a@r.test", "b@else.test"])
     await queue.add_bulk(tenant, to=["c@r.test"])
-    await queue.add(other_tenant, to=["d@r.test"])
+    (theirs,) = await queue.add(other_tenant, to=["d@r.test"])
     await let_fail(queue, tenant, other_tenant)
     await let_fail(queue, tenant, lane="bulk")
     await queue.add(tenant, to=["e@r.test"])
@@ -100,6 +100,8 @@ async def test_filter_narrows_list_and_count_alike(
         (DeadLetterFilter(failed_from=moment - dt.timedelta(days=1)), "abce"),
         (DeadLetterFilter(failed_before=moment - dt.timedelta(days=1)), ""),
         (DeadLetterFilter(cause="nothing"), ""),
+        (DeadLetterFilter(email_id=letters["a"].email_id), "ab"),
+        (DeadLetterFilter(email_id=theirs), ""),
     ):
         found = [letter.address[0] for letter in (await person.dead(wanted)).items]
         assert sorted(found) == list(expected), wanted
@@ -131,3 +133,21 @@ async def test_every_failed_recipient_has_a_row_and_no_other_has(
         dead = await queue.fetch(owner, "SELECT recipient_id AS id FROM dead_letters")
         assert sorted(row["id"] for row in dead) == sorted(row["id"] for row in failed)
         assert len(dead) == 3
+
+
+async def test_what_fails_while_it_is_counted_is_not_taken_for_counted(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    await queue.add(tenant)
+    await let_fail(queue, tenant)
+    await queue.add(tenant)
+
+    async def let_another_fail() -> None:
+        await let_fail(queue, tenant)
+
+    async with queue.database.session("tp_console", tenant.id) as session:
+        interrupt(session, let_another_fail)
+        counted = await dead_letters.count_dead_letters(session, tenant.id, "live")
+    assert counted.newest is not None
+    done = await Person(queue, tenant).requeue_matching(counted.newest)
+    assert (counted.count, done.recipients) == (1, 1)

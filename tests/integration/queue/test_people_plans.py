@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tallypost_core.ids import new_id
 from tallypost_domain.db.pools import transaction
 from tallypost_domain.db.sessions import tenant_session
 from tallypost_domain.queue.dead_letters import (
@@ -50,6 +51,7 @@ _RARE = (
     DeadLetterFilter(cause="attempts_exhausted"),
     DeadLetterFilter(stream="bulk"),
     DeadLetterFilter(recipient_domain="r.test"),
+    DeadLetterFilter(email_id=new_id()),
 )
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from tallypost_domain.emails.lifecycle import RecipientEvent
 from tallypost_domain.queue.claims import LEASE_S
+from tallypost_domain.queue.requeueing import SkipReason
 from tallypost_domain.queue.sweeps import sweep_abandoned
 from tallypost_domain.queue.types import RecipientChange, Settlement
 from tests.integration.queue.harness import POLICY, Harness
@@ -97,7 +98,7 @@ async def test_decision_and_late_acceptance_at_once_end_in_one_sent_email(
         assert await queue.billed(tenant, email_id) == 1
 
 
-async def test_dead_letter_of_an_email_under_way_is_not_forgotten_with_it(
+async def test_dead_letter_of_an_email_that_a_worker_has_stays_until_the_worker_is_done(
     queue: Harness, tenant: SeededTenant
 ) -> None:
     (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test"])
@@ -106,15 +107,31 @@ async def test_dead_letter_of_an_email_under_way_is_not_forgotten_with_it(
     first, second = (await person.dead()).items
     await person.requeue([first.id])
     worker = await queue.start_worker()
-    (claim,) = await queue.hand_over(worker, tenant)
-    current = await queue.settle(worker, claim, "accepted")
-    await person.requeue([second.id])
-    await queue.record(worker, current)
-    assert await queue.state(tenant, email_id) == "waiting"
-    statuses = await queue.statuses(tenant, email_id)
-    assert sorted(statuses.values()) == ["queued", "queued", "sent"]
-    await queue.make_due(tenant, email_id)
+    (claim,) = await queue.claim(worker, tenant)
+    assert (await person.requeue([second.id])).skipped == {SkipReason.CHANGED_SINCE: 1}
+    (marked,) = await queue.mark(worker, claim)
+    assert (await person.requeue([second.id])).skipped == {SkipReason.CHANGED_SINCE: 1}
+    await queue.record(worker, await queue.settle(worker, marked, "accepted"))
+    assert await queue.state(tenant, email_id) is None
+    assert (await person.requeue([second.id])).recipients == 1
     (claim,) = await queue.hand_over(worker, tenant)
     await queue.record(worker, await queue.settle(worker, claim, "accepted"))
     assert await queue.state(tenant, email_id) is None
     assert await queue.billed(tenant, email_id) == 2
+
+
+async def test_lost_worker_leaves_a_dead_letter_beside_its_handover_as_it_was(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test"])
+    await let_fail(queue, tenant)
+    person = Person(queue, tenant)
+    first, second = (await person.dead()).items
+    await person.requeue([first.id])
+    worker = await queue.start_worker()
+    await queue.hand_over(worker, tenant)
+    await person.requeue([second.id])
+    await queue.age_beat(worker, LEASE_S + 1)
+    await sweep_abandoned(queue.pool, POLICY)
+    statuses = await queue.statuses(tenant, email_id)
+    assert sorted(statuses.values()) == ["failed", "unconfirmed", "unconfirmed"]

@@ -8,8 +8,10 @@ import pytest
 from tallypost_core.ids import new_id
 from tallypost_domain.emails.statements import QUEUE_CHANNEL
 from tallypost_domain.queue.dead_letters import DeadLetterFilter
+from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.requeueing import MAX_STEP, SkipReason
 from tallypost_domain.suppressions.service import suppress
+from tallypost_worker.settlements import unsent
 from tests.integration.queue.harness import Harness
 from tests.integration.queue.people import SOMEBODY, Person, let_fail
 from tests.support.database import PEPPERS, SeededTenant
@@ -292,3 +294,90 @@ async def test_dead_letter_beside_a_parked_recipient_goes_alone(
         "email": "unconfirmed",
     }
     assert await queue.state(tenant, email_id) == "ambiguous"
+
+
+async def test_dead_letter_beside_one_that_would_get_it_twice_waits_for_a_decision_about_that_one(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "quiet@r.test"])
+    await queue.add(other_tenant)
+    await let_fail(queue, tenant, other_tenant, quiet="ambiguous")
+    before = await queue.snapshot(tenant)
+    person = Person(queue, tenant)
+    done = await person.requeue_all()
+    assert (done.emails, done.skipped) == (0, {SkipReason.BESIDE_UNCONFIRMED: 1})
+    assert await queue.snapshot(tenant) == before
+    assert len((await person.dead()).items) == 1
+    # Nobody of another tenant stands beside it.
+    assert (await Person(queue, other_tenant).requeue_all()).recipients == 1
+    assert (await person.resend(email_id)).recipients == 1
+    assert (await person.requeue_all()).recipients == 1
+    assert await _send(queue, tenant) == 1
+    assert await queue.billed(tenant, email_id) == 2
+
+
+async def test_dead_letter_beside_an_unconfirmed_one_that_is_suppressed_goes_alone(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "quiet@r.test"])
+    await let_fail(queue, tenant, quiet="ambiguous")
+    async with queue.database.session("tp_cli", tenant.id) as session:
+        await suppress(
+            session, tenant.id, "live", "quiet@r.test", origin="complaint", peppers=PEPPERS
+        )
+    done = await Person(queue, tenant).requeue_all()
+    assert (done.recipients, done.skipped) == (1, {})
+    worker = await queue.start_worker()
+    (claim,) = await queue.hand_over(worker, tenant)
+    (loaded,) = await queue.load(claim)
+    asked = [to.address for to in loaded.recipients if not to.is_suppressed]
+    assert asked == ["a@r.test"]
+    assert (await queue.statuses(tenant, email_id))["quiet"] == "unconfirmed"
+
+
+async def test_dead_letter_of_an_email_that_waits_for_hours_is_due_now_with_all_its_attempts(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test"])
+    await let_fail(queue, tenant)
+    person = Person(queue, tenant)
+    first, second = (await person.dead()).items
+    await person.requeue([first.id])
+    worker = await queue.start_worker()
+    for _ in range(2):
+        await queue.make_due(tenant, email_id)
+        (claim,) = await queue.hand_over(worker, tenant)
+        await queue.record(worker, await queue.settle(worker, claim, "deferred"))
+    assert await queue.claim(worker, tenant) == []
+    assert (await person.requeue([second.id])).recipients == 1
+    (again,) = await queue.hand_over(worker, tenant)
+    assert again.attempt == 1
+    assert again.fence >> 32 > claim.fence >> 32
+    await queue.record(worker, await queue.settle(worker, again, "deferred"))
+    assert (await queue.statuses(tenant, email_id))["email"] == "deferred"
+    assert (await person.dead()).items == ()
+
+
+async def test_dead_letter_of_a_held_email_leaves_when_that_is_released(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test"])
+    await let_fail(queue, tenant)
+    person = Person(queue, tenant)
+    first, second = (await person.dead()).items
+    await person.requeue([first.id])
+    worker = await queue.start_worker()
+    (claim,) = await queue.hand_over(worker, tenant)
+    await queue.record(worker, await queue.settle(worker, claim, "deferred"))
+    await queue.make_due(tenant, email_id)
+    await _as_operator(queue, tenant, "UPDATE tenants SET status = 'suspended'")
+    (email,) = await queue.load(*await queue.claim(worker, tenant))
+    await queue.record(worker, unsent(email, worker))
+    await _as_operator(queue, tenant, "UPDATE tenants SET status = 'active'")
+    assert (await person.requeue([second.id])).recipients == 1
+    assert sorted((await queue.statuses(tenant, email_id)).values()) == ["held", "held", "queued"]
+    assert await release_held(queue.pool) == 1
+    (again,) = await queue.hand_over(worker, tenant)
+    assert (again.attempt, again.fence > email.claim.fence + 1) == (1, True)
+    await queue.record(worker, await queue.settle(worker, again, "accepted"))
+    assert await queue.billed(tenant, email_id) == 2

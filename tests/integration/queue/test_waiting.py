@@ -7,7 +7,7 @@ import pytest
 from tallypost_domain.queue import waiting
 from tallypost_domain.queue.waiting import QueueCounts
 from tests.integration.queue.harness import Harness
-from tests.integration.queue.people import Person
+from tests.integration.queue.people import Person, interrupt
 from tests.support.database import SeededTenant
 
 
@@ -66,3 +66,23 @@ async def test_pages_show_each_email_of_the_mode_once_however_far_they_look(
         page = await person.see("waiting", limit=2, after=page.after)
     assert seen == added
     assert (await person.count_waiting()).waiting == 5
+
+
+async def test_page_leads_to_every_email_though_others_leave_while_it_is_made(
+    queue: Harness, tenant: SeededTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_LOOK", 2)
+    await queue.add(tenant, 2, mode="test")
+    added = await queue.add(tenant, 3)
+    worker = await queue.start_worker()
+
+    async def send_two() -> None:
+        for claim in await queue.mark(worker, *await queue.claim(worker, tenant, quota=2)):
+            await queue.record(worker, await queue.settle(worker, claim, "accepted"))
+
+    async with queue.database.session("tp_console", tenant.id) as session:
+        interrupt(session, send_two)
+        page = await waiting.list_queue(session, tenant.id, "live", limit=2)
+    assert page.items == ()
+    following = await Person(queue, tenant).see(limit=2, after=page.after)
+    assert [item.email_id for item in following.items] == [*added[:2]]

@@ -11,15 +11,22 @@ from structlog.testing import capture_logs
 
 from tallypost_cli.ports import find_free_port
 from tallypost_core.settings.groups import TracingSettings
-from tallypost_telemetry import database_spans, span_recording, tracing
+from tallypost_telemetry import database_spans, metrics, span_recording, tracing
 from tallypost_telemetry.span_recording import CountingExporter, traces_url
 from tallypost_telemetry.trace_contexts import TraceContext
 from tests.integration.tracing.conftest import traced_site
 from tests.integration.tracing.test_traces import until_sent
 from tests.support.database import Database, SeededTenant
 from tests.support.otlp_sink import Behaviour, OTLPSink
+from tests.support.worker import eventually
 
 WAITING = [TraceContext("a" * 32, "b" * 16).stored()]
+
+
+def not_sent() -> float:
+    """Spans so far that the collector did not take."""
+    name, labels = "tallypost_spans_exported_total", {"result": "failed"}
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 class BrokenExporter(SpanExporter):
@@ -40,10 +47,12 @@ async def test_emails_are_taken_and_delivered_while_the_collector_fails(
     behaviour: Behaviour,
 ) -> None:
     collector.behaviour = behaviour
+    failed = not_sent()
     async with traced_site(database, tmp_path, redis_url, collector) as site:
         await until_sent(database, tenant, await site.send(tenant))
-        collector.asked.wait(30)
+        await eventually(collector.asked.is_set)
         await until_sent(database, tenant, await site.send(tenant))
+        await eventually(lambda: not_sent() > failed)
     assert collector.spans() == []
 
 
@@ -54,8 +63,10 @@ async def test_emails_are_taken_and_delivered_without_a_collector_at_its_address
     tmp_path: Path,
 ) -> None:
     nobody = OTLPSink(find_free_port())
+    failed = not_sent()
     async with traced_site(database, tmp_path, redis_url, nobody) as site:
         await until_sent(database, tenant, await site.send(tenant))
+        await eventually(lambda: not_sent() > failed)
 
 
 def test_the_end_of_a_process_does_not_wait_for_a_collector_that_keeps_silent(

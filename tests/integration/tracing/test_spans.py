@@ -112,7 +112,7 @@ async def test_without_a_collector_there_is_no_span() -> None:
         spans = [
             tracing.child("anything", tracing.Kind.CLIENT, {}),
             message_spans.processing(
-                FIRST.stored(), new_id(), new_id(), lane="transactional", attempt=1
+                FIRST.stored(), new_id(), new_id(), lane="transactional", attempt=1, is_first=True
             ),
             database_spans.calling("accept_emails", WAITING, 2),
         ]

@@ -6,9 +6,12 @@ from uuid import UUID
 from sqlalchemy import text
 
 from tallypost_domain.emails.service import get_email
+from tallypost_domain.queue.dead_letters import list_dead_letters
+from tallypost_domain.queue.requeueing import requeue
 from tallypost_domain.suppressions.service import suppress
 from tallypost_simulators.smtp_faults import Fault
 from tests.integration.api.conftest import client_of
+from tests.integration.queue.people import SOMEBODY
 from tests.integration.tracing.conftest import Site, email_of, traced_site
 from tests.integration.worker.loops import until
 from tests.support.database import PEPPERS, Database, SeededTenant
@@ -177,6 +180,38 @@ async def test_a_retry_has_a_trace_of_its_own_that_is_linked_to_the_first_ones(
     assert second.parent_id is None
     assert second.trace_id != first.trace_id
     assert first.links == second.links == {sending.place}
+
+
+async def test_an_email_that_is_sent_again_has_a_trace_of_its_own_that_is_linked_to_the_first_ones(
+    site: Site, database: Database, tenant: SeededTenant
+) -> None:
+    # As often as the worker tries.
+    site.faults.active = [Fault(phase="rcpt", reply="451 4.3.0 later", times=4)]
+    email_id = await site.send(tenant)
+    (sending,) = await of_email(site, "send email.send", email_id)
+
+    async def requeue_all() -> bool:
+        async with database.session("tp_console", tenant.id) as session:
+            letters = (await list_dead_letters(session, tenant.id, "live", limit=1)).items
+            ids = [letter.id for letter in letters]
+            done = await requeue(session, tenant.id, "live", ids, actor=SOMEBODY, peppers=PEPPERS)
+        return done.emails == 1
+
+    await until(requeue_all)
+    await until_sent(database, tenant, email_id)
+    firsts = [
+        turn
+        for turn in await of_email(site, "process email.send", email_id, 5)
+        if turn.attributes["tallypost.attempt"] == 1
+    ]
+    assert [turn.is_child_of(sending) for turn in firsts] == [True, False]
+    again = firsts[1]
+    assert again.parent_id is None
+    assert again.links == {sending.place}
+    claims = [
+        claim for claim in await site.spans("receive email.send", 5) if claim.is_child_of(sending)
+    ]
+    assert len(claims) == 1
 
 
 async def test_a_handover_that_was_refused_says_so_by_codes(

@@ -21,8 +21,10 @@ from tallypost_domain.queue.overview import (
     list_samples,
     measure_platform,
 )
+from tallypost_domain.queue.releases import release_held
 from tallypost_providers.types import Outcome
 from tallypost_worker import chores, delivery_samples
+from tallypost_worker.settlements import unsent
 from tests.integration.queue.harness import Harness
 from tests.integration.queue.people import Person, let_fail
 from tests.integration.worker.loops import FakeProvider, Running, running_loop, says, until
@@ -89,8 +91,20 @@ async def test_outcomes_of_all_tenants_are_summed_by_provider(
     assert all(bucket.at.timestamp() % 5 == 0 for bucket in found)
 
 
+async def _hold_for_a_while(queue: Harness, tenant: SeededTenant) -> None:
+    """Take what the tenant has due while it is suspended, and release it after that."""
+    worker = await queue.start_worker()
+    for status in ("suspended", "active"):
+        async with queue.database.connect("tp_cli") as connection, connection.transaction():
+            await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant.id))
+            await connection.execute("UPDATE tenants SET status = $1", status)
+        for email in await queue.load(*await queue.claim(worker, tenant)):
+            await queue.record(worker, unsent(email, worker))
+    assert await release_held(queue.pool) == 1
+
+
 async def test_age_is_counted_of_first_handovers_that_were_due_at_once(
-    queue: Harness, tenant: SeededTenant, tmp_path: Path
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant, tmp_path: Path
 ) -> None:
     # Each has to wait for something that says nothing about our speed.
     await queue.add(tenant)
@@ -98,11 +112,13 @@ async def test_age_is_counted_of_first_handovers_that_were_due_at_once(
     await Person(queue, tenant).requeue_all()
     (scheduled,) = await queue.add(tenant, scheduled_at="in 1 hour")
     await queue.make_due(tenant, scheduled)
+    await queue.add(other_tenant)
+    await _hold_for_a_while(queue, other_tenant)
     provider = FakeProvider()
 
     async def is_counted() -> bool:
         found = (await overview(queue.database)).providers
-        return bool(found) and found[0].outcomes[Outcome.ACCEPTED] == 2
+        return bool(found) and found[0].outcomes[Outcome.ACCEPTED] == 3
 
     url = queue.database.url("tp_deliver")
     async with (

@@ -10,14 +10,18 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from tallypost_core.settings.groups import TracingSettings
 from tallypost_domain.db.pools import Pool, create_pool, name_tenants
 from tallypost_domain.queue.records import Recorded, record_and_mark
 from tallypost_domain.queue.types import Settlement
+from tallypost_telemetry import tracing
+from tallypost_telemetry.trace_contexts import TraceContext
 from tallypost_worker import recorder as recorder_module
 from tallypost_worker.recorder import Recorder
 from tests.integration.queue.harness import POLICY, Harness
 from tests.integration.worker.link import Link
 from tests.support.database import SeededTenant
+from tests.support.otlp_sink import otlp_sink
 from tests.support.worker import eventually
 
 
@@ -204,6 +208,33 @@ async def test_results_of_an_outage_are_written_when_it_is_over(
     assert len(await queue.fetch(tenant, "SELECT 1 FROM usage_ledger")) == 10
     rows = await queue.fetch(tenant, "SELECT state FROM send_queue")
     assert [row["state"] for row in rows] == ["handing_over"]
+
+
+async def test_call_that_is_made_again_after_an_outage_stands_in_the_trace_that_waits_for_it(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    await queue.add(tenant)
+    worker = await queue.start_worker()
+    (claim,) = await queue.claim(worker, tenant)
+    origin = TraceContext("a" * 32, "b" * 16)
+    async with Link(queue.database.url("tp_deliver")).running() as link:
+        pool = await create_pool(link.url, size=2, app="test")
+        with otlp_sink() as collector:
+            with tracing.running(TracingSettings(endpoint=collector.url), "test"):
+                async with _running(pool, worker) as recorder:
+                    link.cut()
+                    with tracing.following(
+                        [origin], "turn", tracing.Kind.CONSUMER, {}, is_child=True
+                    ):
+                        marking = asyncio.create_task(recorder.mark(claim))
+                        await eventually(lambda: link.refused >= 2)
+                    link.mend()
+                    assert await asyncio.wait_for(marking, 20) is not None
+            calls = collector.spans("SELECT record_settlements")
+            (turn,) = collector.spans("turn")
+        pool.terminate()
+    assert [call.has_failed for call in calls] == [True] * (len(calls) - 1) + [False]
+    assert all(call.is_child_of(turn) for call in calls)
 
 
 async def test_after_the_end_of_marking_results_are_still_written(

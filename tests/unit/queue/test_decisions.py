@@ -105,6 +105,11 @@ CASES = [
     case("used up, nobody may be sent to again", "a=deferred b=unconfirmed", "a=deferred",
          "a=failed b=unconfirmed", "unconfirmed", "wait_for_proof", attempts=4, applied="a",
          gave_up="a", on_unconfirmed="hold"),
+    case("used up before the other's first handover", "a=deferred b=queued", "a=deferred",
+         "a=failed b=queued", "queued", "retry", attempts=4, delay_s=0, applied="a", gave_up="a"),
+    case("used up beside an unconfirmed one that was not asked", "a=deferred b=unconfirmed",
+         "a=deferred", "a=failed b=unconfirmed", "unconfirmed", "wait_for_proof", attempts=4,
+         applied="a", gave_up="a"),
     case("given up on purpose", "a=queued b=queued", "a=gave_up b=suppressed",
          "a=failed b=suppressed", "failed", "delete", has_attempt=False, applied="ab"),
     # No statement: sent again, or put aside, as the stream says.

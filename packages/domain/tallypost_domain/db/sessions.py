@@ -40,6 +40,8 @@ def create_engine(url: str, *, pool_size: int = 5, app: str = "tallypost") -> As
         pool_timeout=5,
         # A restart of Postgres leaves dead connections in the pool; find out before use.
         pool_pre_ping=True,
+        # An error would quote them in the log, and a search has addresses and words of subjects.
+        hide_parameters=True,
         connect_args={"server_settings": {"application_name": app, **_SETTINGS}, "timeout": 5},
     )
 

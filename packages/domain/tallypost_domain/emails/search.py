@@ -137,6 +137,8 @@ def _range(wanted: EmailFilter, after: UUID | None, before: UUID | None) -> _Ran
         least = first_id_at(wanted.since)
     if wanted.until is not None:
         end = first_id_at(wanted.until)
+    if wanted.email_id is not None:
+        least, end = max(least, wanted.email_id), min(end, _next(wanted.email_id))
     if before is not None:
         return _Range(max(least, _next(before)), end, is_upward=True)
     return _Range(least, end if after is None else min(end, after), is_upward=False)
@@ -164,14 +166,12 @@ def _candidates(
     tenant_id: UUID, mode: Mode, wanted: EmailFilter, walk: _Range
 ) -> Select[UUID] | None:
     """Ids in the order of the walk, the wanted emails among them, where an index has few such."""
-    if wanted.email_id is not None:
-        return None
     if wanted.recipient is not None:
         arguments = (wanted.recipient, mode, walk.least, walk.end, walk.is_upward)
         found = func.find_emails_to(*arguments, MOST_LOOKED_UP + 1)
         return select(found.table_valued(column("id", Uuid)).c.id)
     types = _rare_types(wanted)
-    if types is None:
+    if wanted.email_id is not None or types is None:
         return None
     parts = [_with_event(tenant_id, mode, type_, walk) for type_ in types]
     if not PENDING.isdisjoint(wanted.statuses):

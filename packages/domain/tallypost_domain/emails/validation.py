@@ -31,10 +31,11 @@ MAX_HEADER_BLOCK_BYTES = 64_000
 MAX_HEADER_LINE = 998
 MAX_TAGS = 50
 STREAM_HEADER = "x-tallypost-stream"
+STREAM_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+"""A stream that the header can name; others are named by a key alone."""
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_STREAM = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 class TagRequest(Struct):
@@ -222,7 +223,7 @@ def _require_usable_header(name: str, value: str, where: str) -> None:
 
 
 def _stream(value: str) -> str:
-    if not _STREAM.fullmatch(value):
+    if not STREAM_NAME.fullmatch(value):
         raise InvalidField(
             "The `headers.X-Tallypost-Stream` header is not the name of a stream.",
             field="headers.X-Tallypost-Stream",

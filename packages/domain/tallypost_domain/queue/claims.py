@@ -17,6 +17,9 @@ stands in the SQL function list_abandoned_rows."""
 
 BEAT_EVERY_S = 5.0
 
+FIRST_FENCE_RELEASED = 1 << 31
+"""Rows that were held, or sent again, have fences from here on; see `releases`."""
+
 FIRST_FENCE_AGAIN = 1 << 32
 """Rows of emails that a person let be sent again have fences from here on; see `requeue_steps`."""
 

@@ -34,6 +34,7 @@ class DeadLetterFilter(Struct, frozen=True, kw_only=True):
     stream: str | None = None
     recipient_domain: str | None = None
     """In lower-case ASCII form, as addresses have it."""
+    email_id: UUID | None = None
     failed_from: dt.datetime | None = None
     failed_before: dt.datetime | None = None
 
@@ -99,12 +100,13 @@ async def count_dead_letters(
     """How many dead letters match, up to COUNT_LIMIT."""
     conditions = matching(tenant_id, mode, wanted)
     counted = select(DeadLetterRow.id).where(*conditions).limit(COUNT_LIMIT + 1).subquery()
+    count = select(func.count()).select_from(counted).scalar_subquery()
     newest = select(DeadLetterRow.id).where(*conditions).order_by(DeadLetterRow.id.desc()).limit(1)
-    count = (await session.execute(select(func.count()).select_from(counted))).scalar_one()
+    # By one statement: what fails between two would be requeued with the others, and not counted.
+    row = (await session.execute(select(count, newest.scalar_subquery()))).one()
+    found: int = row[0]
     return DeadLetterCount(
-        count=min(count, COUNT_LIMIT),
-        is_complete=count <= COUNT_LIMIT,
-        newest=(await session.execute(newest)).scalar_one_or_none(),
+        count=min(found, COUNT_LIMIT), is_complete=found <= COUNT_LIMIT, newest=row[1]
     )
 
 
@@ -140,6 +142,8 @@ def matching(
         conditions.append(DeadLetterRow.stream == wanted.stream)
     if wanted.recipient_domain is not None:
         conditions.append(DeadLetterRow.recipient_domain == wanted.recipient_domain)
+    if wanted.email_id is not None:
+        conditions.append(DeadLetterRow.email_id == wanted.email_id)
     if wanted.failed_from is not None:
         conditions.append(DeadLetterRow.id >= first_id_at(wanted.failed_from))
     if wanted.failed_before is not None:

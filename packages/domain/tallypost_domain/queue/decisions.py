@@ -132,8 +132,13 @@ def _queue_action(
     delay_s = _retry_delay_s(settlement, stored, policy)
     if delay_s is not None:
         return QueueAction.RETRY, delay_s, []
-    # Unconfirmed recipients may have the email: they stay listed as such, and never fail.
-    gave_up = [id_ for id_ in pending if id_ not in unconfirmed]
+    # Unconfirmed recipients may have the email: they stay listed as such, and never fail. Neither
+    # does anybody that this handover was not for.
+    named = {change.recipient_id for change in settlement.changes}
+    waiting = [id_ for id_ in pending if id_ not in unconfirmed]
+    gave_up = [id_ for id_ in waiting if id_ in named]
+    if len(gave_up) < len(waiting):
+        return QueueAction.RETRY, 0.0, gave_up
     return (QueueAction.WAIT_FOR_PROOF if unconfirmed else QueueAction.DELETE), None, gave_up
 
 

@@ -25,6 +25,7 @@ COUNT_LIMIT = 100_000
 
 _MINUTE_S = 60
 _PROVIDERS_S = 300
+_SERIES_S = 300
 _SHARE = 0.95
 
 _SUMS = ", ".join(f"sum(s.{outcome})::bigint AS {outcome}" for outcome in Outcome)
@@ -114,7 +115,12 @@ async def measure_platform(session: AsyncSession) -> PlatformNumbers:
     ages = await session.execute(_AGES, {"since_s": _MINUTE_S})
     return PlatformNumbers(
         lanes={lane: depths.get(lane, LaneDepth(0, 0.0)) for lane in Lane},
-        states=QueueCounts(**{state: states.get(state, 0) for state in STATES}),
+        states=QueueCounts(
+            **{state: states.get(state, 0) for state in STATES},
+            incomplete=frozenset(
+                state for state, number in states.items() if number == COUNT_LIMIT
+            ),
+        ),
         dead_letters=states.get("dead_letter", 0),
         workers=tuple(
             WorkerBeat(row.id, row.started_at, row.beat_age_s, row.beat_age_s < LEASE_S)
@@ -130,7 +136,7 @@ async def measure_platform(session: AsyncSession) -> PlatformNumbers:
 
 
 async def list_samples(
-    session: AsyncSession, *, since_s: int = _PROVIDERS_S, bucket_s: int = 5
+    session: AsyncSession, *, since_s: int = _SERIES_S, bucket_s: int = 5
 ) -> tuple[SampleBucket, ...]:
     """What happened in the last since_s seconds, oldest first; up to an hour is kept.
 

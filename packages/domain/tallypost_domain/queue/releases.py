@@ -15,13 +15,15 @@ from tallypost_domain.emails.lifecycle import (
     roll_up,
 )
 from tallypost_domain.queue import record_statements as sql
+from tallypost_domain.queue.claims import FIRST_FENCE_RELEASED
 from tallypost_domain.queue.record_statements import Changes, EmailChange, Key, StatusChange, bounds
 from tallypost_domain.queue.record_writes import event_row
 
 _CHUNK = 200
 
-# Only rows that are still held: another worker may release the same ones.
-_RELEASE_ROWS = """
+# Only rows that are still held: another worker may release the same ones. The fence tells that the
+# row was held, and stays below those of what is sent again.
+_RELEASE_ROWS = f"""
     WITH held AS (
         SELECT q.tenant_id, q.email_id
         FROM send_queue q
@@ -31,11 +33,12 @@ _RELEASE_ROWS = """
         ORDER BY q.tenant_id, q.email_id
         FOR UPDATE OF q SKIP LOCKED
     )
-    UPDATE send_queue q SET state = 'waiting', due_at = now()
+    UPDATE send_queue q
+    SET state = 'waiting', due_at = now(), fence = q.fence | {FIRST_FENCE_RELEASED}
     FROM held
     WHERE q.tenant_id = held.tenant_id AND q.email_id = held.email_id
     RETURNING q.tenant_id, q.email_id
-"""
+"""  # noqa: S608 - a number
 
 
 async def release_held(pool: Pool) -> int:

@@ -4,7 +4,9 @@ Rows of partitioned tables are sought between the least and the greatest email i
 other partitions are not looked into.
 """
 
+from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, LargeBinary, Text, TextClause, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -35,16 +37,19 @@ def _typed(statement: str) -> TextClause:
 # queue row can appear.
 TAKE_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
-# `FIRST_FENCE_AGAIN` and more. Each leaves room for as many claims before the next one.
+# `FIRST_FENCE_AGAIN` and more. Before the next one there is room for all claims of a row, and for
+# the bit `FIRST_FENCE_RELEASED`.
 NEXT_FENCE = text("SELECT nextval('requeue_fences') << 32")
 
 
 FIND_EMAILS = _typed("""
     SELECT e.id, e.lane, t.status AS tenant_status, d.status AS domain_status,
-           c.email_id IS NOT NULL AS has_content
+           c.email_id IS NOT NULL AS has_content,
+           policy_of_unconfirmed(s.on_unconfirmed, e.lane) AS on_unconfirmed
     FROM emails e
     JOIN tenants t ON t.id = e.tenant_id
     LEFT JOIN domains d ON d.tenant_id = e.tenant_id AND d.id = e.domain_id
+    LEFT JOIN streams s ON s.tenant_id = e.tenant_id AND s.name = e.stream
     LEFT JOIN email_contents c ON c.tenant_id = e.tenant_id AND c.email_id = e.id
         AND c.email_id BETWEEN :least AND :greatest
     WHERE e.tenant_id = :tenant_id AND e.id = ANY (:email_ids) AND e.mode = :mode
@@ -99,9 +104,12 @@ INSERT_QUEUE_ROWS = _typed("""
     FROM unnest(:email_ids, :lanes) AS c (email_id, lane)
 """)
 
+# A held one stays so until it is released.
 FREE_QUEUE_ROWS = _typed("""
-    UPDATE send_queue q SET state = 'waiting', attempt = 0, due_at = now(), fence = :fence
-    WHERE q.tenant_id = :tenant_id AND q.email_id = ANY (:email_ids) AND q.state = 'ambiguous'
+    UPDATE send_queue q
+    SET state = CASE q.state WHEN 'held' THEN 'held' ELSE 'waiting' END,
+        attempt = 0, due_at = now(), fence = :fence
+    WHERE q.tenant_id = :tenant_id AND q.email_id = ANY (:email_ids)
 """)
 
 DELETE_DEAD_LETTERS = _typed("""
@@ -120,3 +128,14 @@ INSERT_EVENTS = _typed("""
 """)
 
 WAKE_WORKERS = text("SELECT pg_notify(:channel, :payload)")
+
+
+# Any: parameters of a statement.
+def parameters(tenant_id: UUID, email_ids: Collection[UUID]) -> dict[str, Any]:
+    """The tenant, the emails, and their bounds."""
+    return {
+        "tenant_id": tenant_id,
+        "email_ids": [*email_ids],
+        "least": min(email_ids, default=None),
+        "greatest": max(email_ids, default=None),
+    }

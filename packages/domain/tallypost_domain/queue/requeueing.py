@@ -20,7 +20,7 @@ from tallypost_domain.audit.types import Actor, Change
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.queue.dead_letters import DeadLetterFilter, matching
 from tallypost_domain.queue.models import DeadLetterRow
-from tallypost_domain.queue.requeue_steps import SkipReason as SkipReason
+from tallypost_domain.queue.requeue_choices import SkipReason as SkipReason
 from tallypost_domain.queue.requeue_steps import Step, send_again, take_turn
 from tallypost_providers.types import Mode
 
@@ -208,8 +208,9 @@ def _described(wanted: DeadLetterFilter) -> dict[str, Change]:
         if isinstance(value, dt.datetime):
             value = value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if value is not None:
+            word = str(value)
             # Streams are named by people; what is no word is left out.
-            described[f"only_{name}"] = value if _WORD.fullmatch(value) else True
+            described[f"only_{name}"] = word if _WORD.fullmatch(word) else True
     return described
 
 

@@ -17,7 +17,7 @@ class Claim(Struct, frozen=True):
     lane: str
     fence: int
     attempt: int
-    """Handovers begun before this claim."""
+    """Handovers begun before this claim, since the email was accepted or sent again."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
     id: UUID
     number: int
-    """1 for the first handover of the email."""
+    """1 for the first handover since the email was accepted or sent again."""
     provider: str
     account: str
     outcome: Outcome

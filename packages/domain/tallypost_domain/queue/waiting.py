@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, Subquery, func, literal_column, select
+from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_domain.emails.lifecycle import RecipientStatus
@@ -51,13 +51,15 @@ class QueuePage(Struct, frozen=True):
 
 
 class QueueCounts(Struct, frozen=True, kw_only=True):
-    """Emails by state, each up to the limit of the count."""
+    """Emails by state."""
 
     waiting: int
     claimed: int
     handing_over: int
     held: int
     ambiguous: int
+    incomplete: frozenset[str] = frozenset()
+    """States of which there may be more: counting stopped at its limit."""
 
 
 async def list_queue(
@@ -75,28 +77,34 @@ async def list_queue(
     emails, or none, and yet names where the next one begins.
     """
     limit = min(limit, MAX_PAGE)
-    looked_at = _rows(tenant_id, state, after).order_by(QueueRow.email_id).limit(_LOOK).subquery()
-    rows = (await session.execute(_emails(tenant_id, mode, looked_at).limit(limit + 1))).all()
-    items = tuple(_queued(row) for row in rows[:limit])
+    looked_at = _rows(tenant_id, state, after).order_by(QueueRow.email_id).limit(_LOOK).cte()
+    page = _emails(tenant_id, mode, looked_at).limit(limit + 1).subquery()
+    # By the same statement: another would look at rows behind those that have left meanwhile.
+    last = select(looked_at.c.email_id).order_by(looked_at.c.email_id).offset(_LOOK - 1).limit(1)
+    look = select(last.scalar_subquery().label("last")).subquery()
+    found = select(look.c.last, page).join_from(look, page, true(), isouter=True)
+    rows = (await session.execute(found.order_by(page.c.email_id))).all()
+    items = tuple(_queued(row) for row in rows[:limit] if row.email_id is not None)
     if len(rows) > limit:
         return QueuePage(items, items[-1].email_id)
-    last = select(looked_at.c.email_id).order_by(looked_at.c.email_id).offset(_LOOK - 1)
-    return QueuePage(items, (await session.execute(last)).scalar_one_or_none())
+    return QueuePage(items, rows[0].last)
 
 
 async def count_queue(session: AsyncSession, tenant_id: UUID, mode: Mode) -> QueueCounts:
-    """Emails of a mode by state; of each state it looks at COUNT_LIMIT rows at most."""
+    """Emails of a mode by state; of each state it looks at COUNT_LIMIT rows of both modes."""
     counts: dict[str, int] = {}
+    incomplete: set[str] = set()
     for state in STATES:
         looked_at = _rows(tenant_id, state, None).limit(COUNT_LIMIT).subquery()
         counted = (
-            select(func.count())
+            select(func.count(), func.count().filter(Email.mode == mode))
             .select_from(looked_at)
             .join(Email, (Email.tenant_id == tenant_id) & (Email.id == looked_at.c.email_id))
-            .where(Email.mode == mode)
         )
-        counts[state] = (await session.execute(counted)).scalar_one()
-    return QueueCounts(**counts)
+        of_both, counts[state] = (await session.execute(counted)).one()
+        if of_both == COUNT_LIMIT:
+            incomplete.add(state)
+    return QueueCounts(**counts, incomplete=frozenset(incomplete))
 
 
 def _rows(
@@ -119,7 +127,7 @@ def _is_in(state: QueueState) -> tuple[ColumnElement[bool], ...]:
 
 
 # Any: the columns of a row.
-def _emails(tenant_id: UUID, mode: Mode, looked_at: Subquery) -> Select[Any]:
+def _emails(tenant_id: UUID, mode: Mode, looked_at: CTE) -> Select[Any]:
     first = (
         select(Recipient.address)
         .where(Recipient.tenant_id == tenant_id, Recipient.email_id == looked_at.c.email_id)

@@ -96,6 +96,8 @@ GRANT UPDATE (status, updated_at) ON emails, recipients TO tp_console;
 GRANT INSERT ON events TO tp_console;
 GRANT SELECT (tenant_id, mode, address_hash) ON suppressions TO tp_console;
 GRANT SELECT (tenant_id, id, status) ON domains TO tp_console;
+GRANT SELECT (on_unconfirmed) ON streams TO tp_console;
+GRANT EXECUTE ON FUNCTION policy_of_unconfirmed TO tp_console;
 GRANT USAGE ON SEQUENCE requeue_fences TO tp_console;
 
 -- A person's page of API keys; what a key is recognised by is nobody's to read.
