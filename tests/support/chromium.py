@@ -1,6 +1,7 @@
 """Debian's Chromium, driven by Playwright, as a judge of pages."""
 
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ _ARGUMENTS: Final = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+)
+_REFUSED: Final = re.compile(
+    r"Failed to load resource: the server responded with a status of (\d+) \(.*\)"
 )
 _VIOLATIONS: Final = """
     window.violations = [];
@@ -55,9 +59,8 @@ class Watcher:
         """Addresses outside the origin that were asked for."""
         self.complaints: list[str] = []
         """Errors and warnings in the browser's console."""
-        self.size_bytes = 0
-        """Bodies of all answers so far, as they came over the wire."""
         self._origin = origin
+        self._refusals: set[tuple[str, int]] = set()
 
     def watch(self, context: BrowserContext) -> None:
         """Begin, with every page that the context opens from now on."""
@@ -65,14 +68,22 @@ class Watcher:
         context.on("console", self._note_message)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
 
+    def expect_refusal(self, url: str, status: int) -> None:
+        """From now on the console may say that this address answers with this status."""
+        self._refusals.add((url, status))
+
     def _note_request(self, url: str) -> None:
         # The frame of a preview has no address of its own.
         if not url.startswith((f"{self._origin}/", "data:", "about:")):
             self.foreign.append(url)
 
     def _note_message(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+        if message.type in ("error", "warning") and not self._is_expected(message):
+            self.complaints.append(f"{message.location['url']}: {message.text}")
+
+    def _is_expected(self, message: ConsoleMessage) -> bool:
+        found = _REFUSED.fullmatch(message.text)
+        return found is not None and (message.location["url"], int(found[1])) in self._refusals
 
 
 async def list_violations(page: Page) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from msgspec import Struct
 
+from tallypost_simulators.smtp_connection import Connection
 from tallypost_simulators.smtp_faults import Fault, Faults
 from tallypost_simulators.smtp_reception import ReceivedMessage, Reception
 from tallypost_simulators.smtp_session import SMTPSession
@@ -92,7 +93,7 @@ class _Ledger(Reception):
 @asynccontextmanager
 async def _serve() -> AsyncIterator[Answers]:
     ledger = _Ledger()
-    sessions: set[SMTPSession] = set()
+    sessions: set[Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTPSession(ledger, sessions), "127.0.0.1", 0)
 

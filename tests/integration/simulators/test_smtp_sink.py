@@ -197,6 +197,70 @@ async def test_client_that_vanishes_does_not_undo_the_keeping() -> None:
     assert sink.taken == 1
 
 
+class SlowMailbox(Mailbox):
+    """Says when it has begun to keep a message, and waits until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def keep(self, message: ReceivedMessage) -> None:
+        self.has_begun.set()
+        await self.may_go_on.wait()
+        await super().keep(message)
+
+
+class ReplacedAtOnce(Faults):
+    """A fault is no sooner taken than somebody turns the knob back."""
+
+    def take(self, phase: SinkPhase, text: str = "") -> Fault | None:
+        fault = super().take(phase, text)
+        if fault is not None:
+            asyncio.get_running_loop().call_soon(self.replace)
+        return fault
+
+
+async def test_hang_that_was_released_while_the_message_was_kept_is_over() -> None:
+    mailbox, faults = SlowMailbox(), Faults(Fault(phase="final", action="hang"))
+    async with SMTPSink(mailbox.keep, faults=faults) as sink, connected(sink) as client:
+        sending = asyncio.create_task(client.send(CONTENT))
+        await mailbox.has_begun.wait()
+        faults.replace()
+        mailbox.may_go_on.set()
+        assert await sending == "250 2.0.0 ok: queued as 1"
+
+
+@pytest.mark.parametrize("phase", ["mail", "final"])
+async def test_hang_that_was_released_in_the_same_breath_is_over(phase: SinkPhase) -> None:
+    faults = ReplacedAtOnce(Fault(phase=phase, action="hang"))
+    async with SMTPSink(faults=faults) as sink, connected(sink) as client:
+        assert await client.send(CONTENT) == "250 2.0.0 ok: queued as 1"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(Fault(phase="final", action="hang")),
+        Faults(Fault(phase="final", action="drip", drip_s=600)),
+    ],
+    ids=["hang", "drip"],
+)
+async def test_client_that_leaves_while_its_message_is_kept_leaves_no_session(
+    faults: Faults,
+) -> None:
+    mailbox = SlowMailbox()
+    async with SMTPSink(mailbox.keep, faults=faults) as sink:
+        async with connected(sink) as client:
+            await client.say(*ENVELOPE, "DATA")
+            client.writer.write(CONTENT + b".\r\n")
+            await mailbox.has_begun.wait()
+        # By the time that another client is served, the sink knows that this one is gone.
+        async with connected(sink) as other:
+            await other.say("NOOP")
+        mailbox.may_go_on.set()
+        await wait_until(lambda: sink.taken == 1 and sink.open_sessions == 0)
+
+
 async def test_counting_keeps_one_number_for_each_email_and_recipient() -> None:
     async with SMTPSink(is_counting=True) as sink, connected(sink) as client:
         await client.send(CONTENT)

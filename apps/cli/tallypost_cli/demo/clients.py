@@ -54,11 +54,11 @@ class MailServer:
         self._egress = Egress("demo-mail-server", _loopback(port, _MAIL_SERVER_TIMEOUT_S))
 
     async def read_knobs(self) -> FaultKnobs:
-        """How they stand; raises ControlRefused where the server does not answer."""
+        """How they stand; raises ControlRefused where the server does not tell."""
         return await self._ask("GET", None)
 
     async def turn_knobs(self, knobs: FaultKnobs) -> None:
-        """Set all of them; raises ControlRefused where the server does not answer."""
+        """Set all of them; raises ControlRefused where the server does not say that it did."""
         await self._ask("PUT", msgspec.json.encode(knobs))
 
     async def close(self) -> None:
@@ -72,6 +72,8 @@ class MailServer:
             )
         except AppError as error:
             raise ControlRefused("The local mail server does not answer; try again.") from error
+        if answer.status != 200:
+            raise ControlRefused(f"The local mail server answered {answer.status}.")
         return msgspec.json.decode(answer.body, type=FaultKnobs)
 
 

@@ -6,14 +6,17 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from tallypost_cli.errors import StartUpError
+from tallypost_cli.programs import APPS
 from tallypost_core.settings.apps import APP_SETTINGS
 from tallypost_core.settings.loader import list_variables
 
 _SERVERS = ("TALLYPOST_DATABASE_", "TALLYPOST_REDIS_", "TALLYPOST_NOTIFICATIONS_")
 _RELAY = "TALLYPOST_SMTP_"
 _PROVIDERS = "TALLYPOST_PROVIDERS"
+_LISTENERS = tuple(app.host_variable for app in APPS)
 _API_HOST = "TALLYPOST_API_HOST"
-_API_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 compared with, not bound.
+_OBJECTS = "TALLYPOST_OBJECTS_URL"
+_COLLECTOR = "TALLYPOST_TRACING_ENDPOINT"
 
 
 def refuse_elsewhere(environ: Mapping[str, str]) -> None:
@@ -27,7 +30,10 @@ def refuse_elsewhere(environ: Mapping[str, str]) -> None:
 
 def is_loopback(url: str) -> bool:
     """True where an address of a server names this machine and no other."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     hosts = [value for name, value in parse_qsl(parts.query) if name in ("host", "hostaddr")]
     if parts.hostname or not hosts:
         hosts.append(parts.hostname or "")
@@ -41,8 +47,20 @@ def _find_problems(environ: Mapping[str, str]) -> Iterator[str]:
     for name, value in sorted(environ.items()):
         if value and (name.startswith(_RELAY) or name == _PROVIDERS):
             yield f"  {name}, since sample mail goes to the local mail server only"
-    if environ.get(_API_HOST) not in (None, "", *_API_HOSTS):
-        yield f"  {_API_HOST}, since the demo sends to 127.0.0.1"
+    yield from _find_open_listeners(environ)
+    if (objects := environ.get(_OBJECTS)) and not objects.lower().startswith("file:"):
+        yield f"  {_OBJECTS}, since the content of sample mail stays in a folder"
+    if (collector := environ.get(_COLLECTOR)) and not is_loopback(collector):
+        yield f"  {_COLLECTOR}, whose collector is not on a loopback address"
+
+
+def _find_open_listeners(environ: Mapping[str, str]) -> Iterator[str]:
+    for name in _LISTENERS:
+        host = environ.get(name)
+        if host and not _is_local_host(host):
+            yield f"  {name}, which is not a loopback address"
+        elif name == _API_HOST and host not in (None, "", "127.0.0.1"):
+            yield f"  {name}, since the demo sends to 127.0.0.1"
 
 
 def _server_urls(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

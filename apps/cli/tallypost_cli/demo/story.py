@@ -82,7 +82,7 @@ _BEFORE_KILL_S = 1.0
 
 
 class Story:
-    """Plays steps on a stage. `start` and `interrupt` may be called at any time."""
+    """Plays steps on a stage. Its methods may be called at any time; one waits for another."""
 
     def __init__(
         self, stage: Stage, steps: Sequence[Step] = STEPS, length_s: float = LENGTH_S
@@ -94,6 +94,8 @@ class Story:
         self._playing: asyncio.Task[None] | None = None
         self._step: int | None = None
         self._has_turned_knobs = False
+        # Without it, two that start at once would each play, and one could not be stopped.
+        self._turns = asyncio.Lock()
 
     @property
     def state(self) -> StoryState:
@@ -106,27 +108,30 @@ class Story:
 
     async def start(self) -> None:
         """Play from the beginning, also where it plays already."""
-        await self._cancel()
-        self._stage.journal.note("The story starts.")
-        self._playing = asyncio.create_task(self._play())
+        async with self._turns:
+            await self._cancel()
+            self._stage.journal.note("The story starts.")
+            self._playing = asyncio.create_task(self._play())
 
     async def interrupt(self, reason: str) -> None:
         """Stop, and take back what the story did to the mail server; nothing if it is over.
 
         reason is noted.
         """
-        if self._playing is None:
-            return
-        await self._cancel()
-        self._stage.journal.note(f"The story stops: {reason}.")
-        if self._has_turned_knobs:
-            self._has_turned_knobs = False
-            with contextlib.suppress(ControlRefused):
-                await self._stage.turn_knobs(QUIET)
+        async with self._turns:
+            if self._playing is None:
+                return
+            await self._cancel()
+            self._stage.journal.note(f"The story stops: {reason}.")
+            if self._has_turned_knobs:
+                self._has_turned_knobs = False
+                with contextlib.suppress(ControlRefused):
+                    await self._stage.turn_knobs(QUIET)
 
     async def close(self) -> None:
         """Stop without a word and leave everything as it is."""
-        await self._cancel()
+        async with self._turns:
+            await self._cancel()
 
     async def _cancel(self) -> None:
         playing, self._playing, self._step = self._playing, None, None
@@ -152,6 +157,8 @@ class Story:
         if step.rate_per_s is not None:
             self._stage.set_rate(step.rate_per_s)
         if step.smtp is not None:
+            # Until the answer is there, nobody knows: what is interrupted may have been done.
+            self._has_turned_knobs = True
             await self._stage.turn_knobs(step.smtp)
             self._has_turned_knobs = step.smtp != QUIET
         if step.burst:

@@ -1,11 +1,14 @@
 """Sends sample emails: so many a second, and bursts on demand.
 
-What could not be sent is counted and told. It is not sent again: the next email is as good.
+What could not be sent, for whatever reason, is counted and told. It is not sent again: the next
+email is as good.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
 
 from tallypost_cli.demo.journal import Journal
 from tallypost_cli.demo.samples import SampleEmail, SampleWriter
@@ -23,6 +26,8 @@ _IN_FLIGHT = 32
 _MAX_WAITING = 20_000
 _TICK_S = 0.05
 _REPORT_EVERY_S = 5.0
+
+log = structlog.get_logger()
 
 
 class NotAccepted(Exception):
@@ -115,15 +120,24 @@ class Traffic:
             self._waiting -= count
 
     async def _try_to_send(self, count: int) -> None:
-        account = self._writer.choose_account()
-        emails = [self._writer.write(account) for _ in range(count)]
         try:
+            account = self._writer.choose_account()
+            emails = [self._writer.write(account) for _ in range(count)]
             await self._send(account.key, emails)
         except NotAccepted as error:
-            self._failed += count
-            self._failures[str(error)] += count
+            self._note_failure(str(error), count)
+        except Exception as error:
+            # The edge of these tasks: what nobody thought of must not end the traffic unseen.
+            reason = f"an unexpected {type(error).__name__}, which is logged"
+            if reason not in self._failures:
+                log.exception("demo.traffic_failed")
+            self._note_failure(reason, count)
         else:
             self._accepted += count
+
+    def _note_failure(self, reason: str, count: int) -> None:
+        self._failed += count
+        self._failures[reason] += count
 
     async def _report_failures(self) -> None:
         while True:

@@ -39,6 +39,8 @@ class FakeMailServer:
     def __init__(self) -> None:
         self.knobs = QUIET
         self.is_away = False
+        # Turned as asked, and never answered.
+        self.unanswered: FaultKnobs | None = None
 
     async def read_knobs(self) -> FaultKnobs:
         if self.is_away:
@@ -49,6 +51,8 @@ class FakeMailServer:
         if self.is_away:
             raise ControlRefused("away")
         self.knobs = knobs
+        if knobs == self.unanswered:
+            await asyncio.Event().wait()
 
 
 class FakeMachinery:

@@ -6,6 +6,8 @@ import pytest
 
 from tallypost_cli.demo.refusals import is_loopback, refuse_elsewhere
 from tallypost_cli.errors import StartUpError
+from tallypost_core.settings.apps import APP_SETTINGS
+from tallypost_core.settings.loader import list_variables
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,8 @@ def test_all_settings_that_lead_away_are_named_at_once_without_their_values(tmp_
         "TALLYPOST_SMTP_HOST": "smtp.example.com",
         "TALLYPOST_PROVIDERS": "smtp",
         "TALLYPOST_API_HOST": "192.0.2.1",
+        "TALLYPOST_OBJECTS_URL": "s3://hidden/prefix",
+        "TALLYPOST_TRACING_ENDPOINT": "https://hidden.example.com",
     }
     with pytest.raises(StartUpError) as refused:
         refuse_elsewhere(environ)
@@ -64,10 +68,49 @@ def test_nothing_set_and_servers_on_this_machine_are_fine() -> None:
         {
             "TALLYPOST_DATABASE_OWNER_URL": "postgresql://u:p@127.0.0.1/db",
             "TALLYPOST_REDIS_URL": "redis://localhost:6379/0",
-            "TALLYPOST_API_HOST": "0.0.0.0",  # noqa: S104 bound by nobody here
+            "TALLYPOST_API_HOST": "127.0.0.1",
+            "TALLYPOST_CONSOLE_HOST": "localhost",
+            "TALLYPOST_WORKER_HOST": "::1",
+            "TALLYPOST_OBJECTS_URL": "file:///folder",
+            "TALLYPOST_TRACING_ENDPOINT": "http://localhost:4318/v1/traces",
             "TALLYPOST_SMTP_HOST": "",
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TALLYPOST_API_HOST", "0.0.0.0"),  # noqa: S104 bound by nobody here
+        ("TALLYPOST_API_HOST", "::1"),
+        ("TALLYPOST_CONSOLE_HOST", "0.0.0.0"),  # noqa: S104 bound by nobody here
+        ("TALLYPOST_TEMPLATES_HOST", "::"),
+        ("TALLYPOST_BILLING_HOST", "192.0.2.1"),
+        ("TALLYPOST_WORKER_HOST", "mail.example.com"),
+        ("TALLYPOST_BOUNCES_HOST", "10.0.0.5"),
+        ("TALLYPOST_INBOX_HOST", "0.0.0.0"),  # noqa: S104 bound by nobody here
+        ("TALLYPOST_OBJECTS_URL", "s3://bucket/prefix"),
+        ("TALLYPOST_OBJECTS_URL", "S3://bucket"),
+        ("TALLYPOST_TRACING_ENDPOINT", "https://collector.example.com"),
+        ("TALLYPOST_TRACING_ENDPOINT", "http://[::1"),
+    ],
+)
+def test_each_setting_that_leads_away_is_enough_to_refuse(name: str, value: str) -> None:
+    with pytest.raises(StartUpError, match=name):
+        refuse_elsewhere({name: value})
+
+
+def test_every_listener_of_every_app_is_looked_at() -> None:
+    listeners = {
+        variable.name
+        for struct in APP_SETTINGS.values()
+        for variable in list_variables(struct)
+        if variable.name.endswith("_HOST")
+    }
+    with pytest.raises(StartUpError) as refused:
+        refuse_elsewhere(dict.fromkeys(listeners, "0.0.0.0"))  # noqa: S104 bound by nobody here
+    for name in listeners:
+        assert name in str(refused.value)
 
 
 def test_a_file_that_cannot_be_read_is_named() -> None:

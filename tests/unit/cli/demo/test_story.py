@@ -1,5 +1,7 @@
 """The story as data, and how it plays, ends and gives way to a person."""
 
+import asyncio
+
 import pytest
 
 from tallypost_cli.demo import story as stories
@@ -88,6 +90,16 @@ async def test_a_story_that_is_interrupted_takes_its_fault_back_and_says_so() ->
     assert "The story stops: somebody took over." in scene.notes
 
 
+async def test_a_fault_that_is_just_being_turned_on_is_taken_back_too() -> None:
+    scene = Scene()
+    scene.mail_server.unanswered = _REFUSALS
+    story = Story(scene.stage, [_step(smtp=_REFUSALS)], length_s=60)
+    await story.start()
+    await wait_until(lambda: scene.mail_server.knobs == _REFUSALS)
+    await story.interrupt("somebody took over")
+    assert scene.mail_server.knobs == QUIET
+
+
 async def test_an_interruption_after_the_end_changes_nothing() -> None:
     scene = Scene()
     story = Story(scene.stage, [_step()], length_s=0)
@@ -118,4 +130,25 @@ async def test_starting_again_plays_from_the_beginning() -> None:
     await story.start()
     await wait_until(lambda: scene.traffic.bursts == [1, 1])
     assert story.state.step == 0
+    await story.close()
+
+
+async def test_two_starts_at_once_leave_one_story() -> None:
+    scene = Scene()
+    others = asyncio.all_tasks()
+    story = Story(scene.stage, [_step(burst=1)], length_s=60)
+    await story.start()
+    await wait_until(lambda: scene.traffic.bursts == [1])
+    await asyncio.gather(story.start(), story.start())
+    await story.close()
+    assert asyncio.all_tasks() == others
+
+
+async def test_an_interruption_during_a_start_stops_the_story() -> None:
+    scene = Scene()
+    story = Story(scene.stage, [_step(burst=1)], length_s=60)
+    await story.start()
+    await wait_until(lambda: scene.traffic.bursts == [1])
+    await asyncio.gather(story.start(), story.interrupt("somebody stopped it"))
+    assert not story.state.is_playing
     await story.close()

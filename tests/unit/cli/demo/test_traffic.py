@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+import structlog
 
 from tallypost_cli.demo import traffic as traffics
 from tallypost_cli.demo.journal import Journal
@@ -26,6 +27,7 @@ class FakeAPI:
         self.most_under_way = 0
         self.under_way = 0
         self.is_failing = False
+        self.is_broken = False
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -38,6 +40,8 @@ class FakeAPI:
             self.under_way -= 1
         if self.is_failing:
             raise NotAccepted("the API answered 503")
+        if self.is_broken:
+            raise ValueError("hello@example.com")
         self.sizes.append(len(emails))
 
 
@@ -98,6 +102,26 @@ async def test_failures_are_counted_and_noted_and_the_traffic_goes_on(
         await wait_until(lambda: traffic.state.accepted == 5)
     notes = " ".join(action.text for action in journal.list_newest())
     assert "sample emails were not accepted: the API answered 503." in notes
+
+
+async def test_a_failure_that_nobody_expected_is_told_and_logged_and_the_traffic_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(traffics, "_REPORT_EVERY_S", 0.01)
+    api, journal = FakeAPI(), Journal()
+    api.is_broken = True
+    async with _running(api, journal) as traffic:
+        with structlog.testing.capture_logs() as logs:
+            traffic.burst(1000)
+            traffic.set_rate(200)
+            await wait_until(lambda: traffic.state.failed > 1000 and bool(journal.list_newest()))
+        api.is_broken = False
+        traffic.burst(5000)
+        await wait_until(lambda: traffic.state.accepted > 5000)
+    notes = " ".join(action.text for action in journal.list_newest())
+    assert "were not accepted: an unexpected ValueError, which is logged." in notes
+    assert {entry["event"] for entry in logs} == {"demo.traffic_failed"}
+    assert "hello@example.com" not in notes + repr(logs)
 
 
 async def test_bursts_that_would_pile_up_without_end_are_refused() -> None:

@@ -1,0 +1,55 @@
+"""What the demo makes of the local mail server's answers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tallypost_cli.demo.clients import MailServer
+from tallypost_cli.demo.stage import QUIET
+from tallypost_simulators.control_app import ControlRefused
+from tallypost_simulators.fault_control import FaultKnobs
+
+_HANG = FaultKnobs(knob="hang")
+
+
+@asynccontextmanager
+async def _mail_server(status: int, body: str) -> AsyncIterator[MailServer]:
+    """One whose control gives this answer, whatever it is asked."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/faults", answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        assert server.port is not None
+        client = MailServer(server.port, "token")
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def test_knobs_are_read_as_they_stand() -> None:
+    async with _mail_server(200, '{"latency_ms":0,"knob":"hang","share":1.0}') as server:
+        assert await server.read_knobs() == _HANG
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, '{"error":"unauthorized","message":"Send the token."}'),
+        (422, '{"error":"invalid","message":"knob has to be one of these.","field":"knob"}'),
+        (500, "{}"),
+        (204, ""),
+    ],
+)
+async def test_an_answer_of_any_other_status_is_a_refusal(status: int, body: str) -> None:
+    async with _mail_server(status, body) as server:
+        with pytest.raises(ControlRefused, match=f"answered {status}"):
+            await server.read_knobs()
+        with pytest.raises(ControlRefused, match=f"answered {status}"):
+            await server.turn_knobs(QUIET)
