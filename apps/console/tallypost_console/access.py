@@ -11,8 +11,8 @@ import structlog
 from litestar import Litestar, Request
 from litestar.handlers import BaseRouteHandler
 
-from tallypost_console.errors import ForeignForm, NotSignedIn
-from tallypost_console.forms import TOKEN_FIELD, is_form_token, read_form
+from tallypost_console.errors import ForeignForm, NotSignedIn, TenantChanged
+from tallypost_console.forms import TENANT_FIELD, TOKEN_FIELD, Form, is_form_token, read_form
 from tallypost_console.services import Services
 from tallypost_console.visitors import AnyConnection, Visitor, find_visitor
 from tallypost_domain.people.errors import PermissionDenied
@@ -32,6 +32,11 @@ class Everyone(enum.StrEnum):
     """Whoever is signed in may see it, whatever the role."""
 
 
+# All other pages name the tenant that they show in what they ask for afterwards: a person may have
+# opened another one since, in another window.
+_OF_NO_TENANT = frozenset({Everyone.SIGNED_IN, Permission.TENANTS_OPEN})
+
+
 class UndeclaredPermission(Exception):
     """A route does not say who may see it."""
 
@@ -39,7 +44,7 @@ class UndeclaredPermission(Exception):
 async def guard_route(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let a request pass that its route allows.
 
-    Raises ForeignForm, NotSignedIn, PermissionDenied.
+    Raises ForeignForm, NotSignedIn, TenantChanged, PermissionDenied.
     """
     if _is_options(handler):
         return
@@ -54,8 +59,11 @@ async def guard_route(connection: AnyConnection, handler: BaseRouteHandler) -> N
     if visitor is None:
         raise NotSignedIn
     structlog.contextvars.bind_contextvars(person_id=str(visitor.person.id))
+    named = connection.query_params.get(TENANT_FIELD, "")
     if changes_something:
-        await _require_form_token(connection, visitor)
+        named = (await _require_own_form(connection, visitor)).find(TENANT_FIELD)
+    if permission not in _OF_NO_TENANT and named not in ("", str(visitor.person.tenant_id)):
+        raise TenantChanged
     if permission is not Everyone.SIGNED_IN and permission not in visitor.person.permissions:
         raise PermissionDenied
 
@@ -72,12 +80,13 @@ def require_declared(app: Litestar) -> None:
         raise UndeclaredPermission(f"no {OPT_KEY!r} in opt of: {', '.join(missing)}")
 
 
-async def _require_form_token(connection: AnyConnection, visitor: Visitor) -> None:
+async def _require_own_form(connection: AnyConnection, visitor: Visitor) -> Form:
     if not isinstance(connection, Request):
         raise ForeignForm
     form = await read_form(connection)
     if not is_form_token(form.find(TOKEN_FIELD), visitor.token):
         raise ForeignForm
+    return form
 
 
 # Any: Litestar's three kinds of routes have no common type that has their handlers.

@@ -41,6 +41,12 @@ def list_concerns(
     ]
 
 
+def has_many_bounces(week: Mapping[RecipientStatus, int]) -> bool:
+    """True where more emails bounce than is healthy, of enough to say so."""
+    whole = sum(week.values())
+    return whole >= ENOUGH and week.get(RecipientStatus.BOUNCED, 0) / whole >= BOUNCES_AMBER
+
+
 def _complaints(mode: Mode, week: Mapping[RecipientStatus, int]) -> Iterator[Concern]:
     whole = sum(week.values())
     part = week.get(RecipientStatus.COMPLAINED, 0)
@@ -58,17 +64,17 @@ def _dead_letters(mode: Mode, number: int) -> Iterator[Concern]:
     if number:
         yield Concern(
             "danger",
-            f"{plural(number, 'recipient')} given up: all attempts are used up.",
+            f"{plural(number, 'recipient')} given up; somebody has to decide whether to try again.",
             "See the dead letters",
             address_of("/queue/dead-letters", mode=mode),
         )
 
 
 def _parked(mode: Mode, queue: QueueCounts) -> Iterator[Concern]:
-    if queue.ambiguous:
+    if queue.ambiguous or "ambiguous" in queue.incomplete:
         yield Concern(
             "warning",
-            f"{plural(queue.ambiguous, 'email')} may have arrived; somebody has to decide whether "
+            f"{_emails(queue, 'ambiguous')} may have arrived; somebody has to decide whether "
             "to send again.",
             "Decide",
             address_of("/queue", mode=mode, only="ambiguous"),
@@ -76,9 +82,8 @@ def _parked(mode: Mode, queue: QueueCounts) -> Iterator[Concern]:
 
 
 def _bounces(mode: Mode, week: Mapping[RecipientStatus, int]) -> Iterator[Concern]:
-    whole = sum(week.values())
-    part = week.get(RecipientStatus.BOUNCED, 0)
-    if whole >= ENOUGH and part / whole >= BOUNCES_AMBER:
+    if has_many_bounces(week):
+        part, whole = week[RecipientStatus.BOUNCED], sum(week.values())
         yield Concern(
             "warning",
             f"{share(part, whole)} of this week's emails bounced; below 5 % is healthy.",
@@ -88,10 +93,15 @@ def _bounces(mode: Mode, week: Mapping[RecipientStatus, int]) -> Iterator[Concer
 
 
 def _held(mode: Mode, queue: QueueCounts) -> Iterator[Concern]:
-    if queue.held:
+    if queue.held or "held" in queue.incomplete:
         yield Concern(
             "warning",
-            f"{plural(queue.held, 'email')} held until their domain is verified again.",
+            f"{_emails(queue, 'held')} held until their domain is verified again.",
             "See what is held",
             address_of("/queue", mode=mode, only="held"),
         )
+
+
+def _emails(queue: QueueCounts, state: str) -> str:
+    counted = plural(getattr(queue, state), "email")
+    return f"{counted} or more" if state in queue.incomplete else counted

@@ -20,6 +20,11 @@ class Meaning(Struct, frozen=True):
     cause: str
     next_step: str
 
+    @property
+    def is_mended_outside(self) -> bool:
+        """The same email may get through then; else it takes another one, or none at all."""
+        return self.next_step in _OUTSIDE
+
 
 _FIX_ADDRESS: Final = "Ask for the right address, or take it off your list."
 _ASK_RECIPIENT: Final = "Only the recipient, or whoever runs their mail, can mend this."
@@ -28,6 +33,10 @@ _SMALLER: Final = "Send it smaller: a link in place of the attachment."
 _REPUTATION: Final = (
     "Look at what you sent there lately: to whom, how much, and whether they asked for it."
 )
+
+_RENEW: Final = "An operator has to renew them."
+_RENAME: Final = "An operator has to mend it."
+_OUTSIDE: Final = frozenset({_ASK_RECIPIENT, _FIX_DNS, _RENEW, _RENAME})
 
 # Without the first digit, which says only whether it is for good.
 _MEANINGS: Final[Mapping[str, Meaning]] = {
@@ -63,17 +72,13 @@ _MEANINGS: Final[Mapping[str, Meaning]] = {
     "6.1": Meaning("A kind of content was refused.", "Leave the attachment out and compare."),
     "7.0": Meaning("The recipient's server refused it by a rule of its own.", _REPUTATION),
     "7.1": Meaning("The recipient's server refused it by a rule of its own.", _REPUTATION),
-    "7.8": Meaning(
-        "Our credentials at the provider were refused.", "An operator has to renew them."
-    ),
+    "7.8": Meaning("Our credentials at the provider were refused.", _RENEW),
     "7.20": Meaning("No valid DKIM signature was found.", _FIX_DNS),
     "7.21": Meaning("The DKIM signature is not one that this server accepts.", _FIX_DNS),
     "7.22": Meaning("The DKIM signature is not of the sender's domain.", _FIX_DNS),
     "7.23": Meaning("SPF does not allow the server that sent this.", _FIX_DNS),
     "7.24": Meaning("SPF could not be checked.", _FIX_DNS),
-    "7.25": Meaning(
-        "The sending server's address has no matching name.", "An operator has to mend it."
-    ),
+    "7.25": Meaning("The sending server's address has no matching name.", _RENAME),
     "7.26": Meaning("Neither SPF nor DKIM proves the sender.", _FIX_DNS),
     "7.27": Meaning("The domain of the sender says that it takes no mail.", _FIX_DNS),
     "7.28": Meaning("Too much mail came from here at once.", _REPUTATION),

@@ -86,6 +86,12 @@ class DemoState(Struct, frozen=True):
     last_actions: Sequence[DemoAction]
 
 
+class _Refusal(Struct, frozen=True):
+    """Why the controller does not do something, in its own words."""
+
+    message: str
+
+
 class Demo:
     """The controller's client. It is on this machine, and nowhere else."""
 
@@ -127,9 +133,9 @@ class Demo:
         # Another demo has another token, and something else at that port does not know ours.
         if answer.status == 401 or answer.status >= 500:
             raise DemoAway
-        if answer.status >= 400:
-            raise DemoRefused
         try:
+            if answer.status >= 400:
+                raise DemoRefused(msgspec.json.decode(answer.body, type=_Refusal).message)
             return msgspec.json.decode(answer.body, type=DemoState)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DemoAway from error

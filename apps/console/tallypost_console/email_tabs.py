@@ -4,15 +4,21 @@ import asyncio
 from typing import Final, Literal
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
 
 from tallypost_console.previews import MAX_BODY_CHARS, preview
 from tallypost_console.services import Services
+from tallypost_core.object_store import ObjectStoreUnavailable
+from tallypost_domain.emails.errors import AttachmentGone
 from tallypost_domain.emails.messages import AttachmentView, list_attachments
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox.contents import read_contents
 from tallypost_domain.inbox.headers import decode, read_headers
 from tallypost_domain.inbox.types import Header
+from tallypost_providers.errors import EmailNotBuildable
+
+log = structlog.get_logger()
 
 Tab = Literal["preview", "html", "text", "headers", "raw", "attachments"]
 
@@ -37,10 +43,24 @@ class Shown(Struct, frozen=True, kw_only=True):
     """For the frame; None where there is no HTML body or too much of it."""
     headers: tuple[Header, ...] = ()
     attachments: tuple[AttachmentView, ...] = ()
+    problem: str = ""
+    """Why there is nothing of the message to be shown."""
 
 
 async def read_tab(services: Services, tenant_id: UUID, email: EmailView, tab: Tab) -> Shown:
-    """What a tab shows. Raises as `Services.build_message`."""
+    """What a tab shows; where the message cannot be built, the reason.
+
+    Raises EmailNotFound, DatabaseUnavailable.
+    """
+    try:
+        return await _read(services, tenant_id, email, tab)
+    except (AttachmentGone, EmailNotBuildable, ObjectStoreUnavailable) as error:
+        # The rest of the page tells what became of the email, most of all of such a one.
+        log.warning("message.not_shown", email_id=str(email.id), error=type(error).__name__)
+        return Shown(problem=error.message)
+
+
+async def _read(services: Services, tenant_id: UUID, email: EmailView, tab: Tab) -> Shown:
     if tab == "html":
         return _body(email.html)
     if tab == "text":

@@ -44,3 +44,10 @@ class TooManyStreams(AppError):
 
     code: ClassVar[str] = "too_many_streams"
     kind: ClassVar[ErrorKind] = ErrorKind.RATE_LIMITED
+
+
+class TenantChanged(AppError):
+    """Another tenant was opened in this browser meanwhile; load the page again."""
+
+    code: ClassVar[str] = "tenant_changed"
+    kind: ClassVar[ErrorKind] = ErrorKind.CONFLICT

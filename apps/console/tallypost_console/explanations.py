@@ -5,11 +5,22 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallypost_console.addresses import address_of
 from tallypost_console.bounce_codes import Meaning, meaning_of
 from tallypost_console.words import answer_line, full_time, plural
 from tallypost_domain.emails.lifecycle import RecipientStatus
-from tallypost_domain.emails.views import AttemptView, EmailView
+from tallypost_domain.emails.views import AttemptView, EmailView, EventView
+from tallypost_domain.people.permissions import Permission
 from tallypost_providers.types import Outcome
+
+
+class Action(Struct, frozen=True):
+    """A link to where a person goes on."""
+
+    label: str
+    href: str
+    permission: Permission
+    """Of those for whom there is something at its end."""
 
 
 class Explanation(Struct, frozen=True):
@@ -19,8 +30,8 @@ class Explanation(Struct, frozen=True):
     next_step: str
     evidence: str = ""
     """What the provider said; empty where none was asked."""
-    action: str = ""
-    """What the page offers to do: `resend`, `requeue`, `queue` or nothing."""
+    action: Action | None = None
+    """None where nothing that a person could do here would help."""
 
 
 class _Case(Struct, frozen=True):
@@ -32,10 +43,33 @@ class _Case(Struct, frozen=True):
     evidence: str
     meaning: Meaning | None
     attempts: int
+    reason: str
+    """For which it was given up last; empty where it never was, or nobody said."""
 
 
-def explain(email: EmailView, attempts: Sequence[AttemptView]) -> Explanation:
-    """Why the email has its status; attempts are all of its handovers, first to last."""
+_RESEND: Final = Action("Resend as new", "#resend", Permission.EMAILS_SEND)
+
+# By reason: of emails that no provider was asked to take.
+_NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
+    "attachment_missing": (
+        "It was given up: one of its attachments is not in the object store any more.",
+        "Send a new one with the attachment; this one can go out only if the attachment returns.",
+    ),
+    "email_not_buildable": (
+        "It was given up: something in it cannot be written as a message.",
+        "Send a new one that is mended; put back into the queue, this one would fail again.",
+    ),
+    "signing_key_invalid": (
+        "It was given up: the DKIM key of its sending domain cannot be read.",
+        "Once an operator has mended the key, put it back into the queue.",
+    ),
+}
+
+
+def explain(
+    email: EmailView, attempts: Sequence[AttemptView], events: Sequence[EventView]
+) -> Explanation:
+    """Why the email has its status; attempts and events are all that it has, first to last."""
     newest = attempts[-1] if attempts else None
     answer = _telling_answer(email, attempts)
     case = _Case(
@@ -44,6 +78,7 @@ def explain(email: EmailView, attempts: Sequence[AttemptView]) -> Explanation:
         evidence=_words(answer, newest) if newest else "",
         meaning=meaning_of(str(answer.get("enhanced_code") or "")),
         attempts=len(attempts),
+        reason=_reason(events),
     )
     return _EXPLAIN[email.status](case)
 
@@ -59,7 +94,7 @@ def _queued(case: _Case) -> Explanation:
     return Explanation(
         "It is stored, and a worker will take it.",
         "This takes moments. If it does not, the queue shows what it waits behind.",
-        action="queue",
+        action=_in_queue(case, "See the queue"),
     )
 
 
@@ -68,7 +103,7 @@ def _held(case: _Case) -> Explanation:
         "It is held: its sending domain is not verified, or the account is not active.",
         "It goes out by itself as soon as that is mended.",
         case.evidence,
-        "queue",
+        _in_queue(case, "See what is held", only="held"),
     )
 
 
@@ -91,7 +126,7 @@ def _unconfirmed(case: _Case) -> Explanation:
         "It may have arrived: the connection ended after the message and before the answer.",
         "Ask the recipient before it is sent again, or it may arrive twice.",
         case.evidence,
-        "queue",
+        _in_queue(case, "Decide", only="ambiguous"),
     )
 
 
@@ -113,7 +148,10 @@ def _bounced(case: _Case) -> Explanation:
     meaning = case.meaning or Meaning(
         "The recipient's server refused it for good.", "Read its words, mend it, and send it again."
     )
-    return Explanation(meaning.cause, meaning.next_step, case.evidence, "resend")
+    is_same_again = case.meaning is None or case.meaning.is_mended_outside
+    return Explanation(
+        meaning.cause, meaning.next_step, case.evidence, _RESEND if is_same_again else None
+    )
 
 
 def _complained(case: _Case) -> Explanation:
@@ -133,16 +171,27 @@ def _suppressed(case: _Case) -> Explanation:
 
 
 def _failed(case: _Case) -> Explanation:
-    return Explanation(
-        f"It was given up after {plural(case.attempts, 'attempt')}.",
-        "Mend what the last answer names, then put it back into the queue.",
-        case.evidence,
-        "requeue",
-    )
+    letters = address_of("/queue/dead-letters", mode=case.email.mode, email=case.email.id)
+    action = Action("See the dead letters", letters, Permission.QUEUE_READ)
+    if case.reason in _NOT_BUILT:
+        # What was answered to an earlier attempt has nothing to do with it.
+        return Explanation(*_NOT_BUILT[case.reason], action=action)
+    if case.reason == "attempts_exhausted":
+        cause = f"It was given up after {plural(case.attempts, 'attempt')}."
+        next_step = "Mend what the last answer names, then put it back into the queue."
+    else:
+        named = f": {case.reason.replace('_', ' ')}" if case.reason else ""
+        cause = f"It was given up{named}."
+        next_step = "Look at its timeline, mend what went wrong, then put it back into the queue."
+    return Explanation(cause, next_step, case.evidence, action)
 
 
 def _canceled(case: _Case) -> Explanation:
-    return Explanation("It was canceled before it was sent.", "Send it as new if it was a mistake.")
+    return Explanation(
+        "It was canceled before it was sent.",
+        "Send it as new if it was a mistake.",
+        action=_RESEND,
+    )
 
 
 _EXPLAIN: Final[Mapping[RecipientStatus, Callable[[_Case], Explanation]]] = {
@@ -159,6 +208,17 @@ _EXPLAIN: Final[Mapping[RecipientStatus, Callable[[_Case], Explanation]]] = {
     RecipientStatus.FAILED: _failed,
     RecipientStatus.CANCELED: _canceled,
 }
+
+
+def _in_queue(case: _Case, label: str, only: str = "") -> Action:
+    return Action(
+        label, address_of("/queue", mode=case.email.mode, only=only), Permission.QUEUE_READ
+    )
+
+
+def _reason(events: Sequence[EventView]) -> str:
+    ends = [event for event in events if event.type == "email.failed"]
+    return str(ends[-1].data.get("reason") or "") if ends else ""
 
 
 def _telling_answer(email: EmailView, attempts: Sequence[AttemptView]) -> Mapping[str, object]:

@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl
 from litestar import Request
 
 from tallypost_console.errors import MalformedForm
+from tallypost_core.ttl_cache import TTLCache
 
+TENANT_FIELD: Final = "tenant"
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 
 # A page of a list with a box at each row, and what else stands in its form.
@@ -41,6 +43,23 @@ class Form:
     def list_values(self, name: str) -> list[str]:
         """All values of a field that may stand several times: the boxes that were ticked."""
         return [value for name_, value in self._pairs if name_ == name]
+
+
+class SentForms:
+    """Forms that came once already, by the random id in each: a double click does nothing twice.
+
+    Of this process, for ten minutes.
+    """
+
+    def __init__(self) -> None:
+        self._ids: TTLCache[str, bool] = TTLCache(size=10_000, ttl_s=600)
+
+    def add(self, form_id: str) -> bool:
+        """False where the form has been here."""
+        if self._ids.find(form_id):
+            return False
+        self._ids.put(form_id, True)
+        return True
 
 
 # Any: the types of the request's user, auth and state, none of which we use.

@@ -9,6 +9,7 @@ it has.
 import asyncio
 import hashlib
 import re
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from tallypost_core.errors import AppError
 INTERVAL_S: Final = 0.5
 HEARTBEAT_S: Final = 15.0
 MAX_STREAMS: Final = 5
+LONGEST_REST_S: Final = 10.0
+"""Between two turns of a view that is away; the rest doubles up to this."""
 
 # A view that takes long is rendered less often, so that it uses at most a fifth of a connection.
 _REST_FACTOR: Final = 4
@@ -60,12 +63,13 @@ class LiveViews:
     ) -> AsyncIterator[bytes]:
         """Server-sent events: the view now, unless last_id names it, and after each change.
 
-        key names the view among all, with everything that it depends on. Raises TooManyStreams
+        key names the view among all, with everything that it depends on. The stream counts from
+        now until it ends, or until nobody holds it where it never begins. Raises TooManyStreams
         where the person follows MAX_STREAMS already.
         """
         if self._streams[reader.person_id] >= MAX_STREAMS:
             raise TooManyStreams
-        return self._stream(reader, key, view, last_id)
+        return self._stream(reader, key, view, last_id, _Place(self._streams, reader.person_id))
 
     def close(self) -> None:
         """End all streams; readers come back by themselves."""
@@ -74,9 +78,9 @@ class LiveViews:
             watch.stop()
 
     async def _stream(
-        self, reader: Reader, key: Hashable, view: View, sent_id: str | None
+        self, reader: Reader, key: Hashable, view: View, sent_id: str | None, place: "_Place"
     ) -> AsyncIterator[bytes]:
-        with self._counted(reader.person_id), self._watching(key, view) as watch:
+        with place, self._watching(key, view) as watch:
             # Answers at once, so that the page knows that it is live.
             yield b": live\n\n"
             asked_s = monotonic_s()
@@ -94,16 +98,6 @@ class LiveViews:
                     return
 
     @contextmanager
-    def _counted(self, person_id: UUID) -> Iterator[None]:
-        self._streams[person_id] += 1
-        try:
-            yield
-        finally:
-            self._streams[person_id] -= 1
-            if not self._streams[person_id]:
-                del self._streams[person_id]
-
-    @contextmanager
     def _watching(self, key: Hashable, view: View) -> "Iterator[_Watch]":
         watch = self._watches.get(key)
         # One that has failed is not shared any more, even while a slow reader still holds it.
@@ -118,6 +112,27 @@ class LiveViews:
                 watch.stop()
                 if self._watches.get(key) is watch:
                     del self._watches[key]
+
+
+class _Place:
+    """One of the streams that a person may follow; given back once."""
+
+    def __init__(self, streams: Counter[UUID], person_id: UUID) -> None:
+        streams[person_id] += 1
+        # A generator that never began runs no `finally` of its own: it only drops what it holds.
+        self._give_back = weakref.finalize(self, _give_back, streams, person_id)
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+
+def _give_back(streams: Counter[UUID], person_id: UUID) -> None:
+    streams[person_id] -= 1
+    if not streams[person_id]:
+        del streams[person_id]
 
 
 class _Shown(Struct, frozen=True):
@@ -166,19 +181,25 @@ class _Watch:
         return self._shown if self._shown is not None and self._shown.id != id_ else None
 
     async def _keep_rendering(self) -> None:
+        rest_s, is_away = self._interval_s, False
         while True:
             started_s = monotonic_s()
             try:
                 shown = _as_event(await self._view())
             except AppError as error:
-                # The page keeps what it shows; the next turn tries again.
-                log.warning("live.unavailable", error=error.code)
+                # The page keeps what it shows; a later turn tries again.
+                if not is_away:
+                    log.warning("live.unavailable", error=error.code)
+                rest_s, is_away = min(rest_s * 2, LONGEST_REST_S), True
             else:
+                if is_away:
+                    log.info("live.available")
+                rest_s, is_away = self._interval_s, False
                 if self._shown is None or self._shown.id != shown.id:
                     self._shown = shown
                     self._announce()
             took_s = monotonic_s() - started_s
-            await asyncio.sleep(max(self._interval_s, took_s * _REST_FACTOR))
+            await asyncio.sleep(max(rest_s, took_s * _REST_FACTOR))
 
     def _announce(self) -> None:
         # Whoever waits holds the old event; the next one waits for the next change.

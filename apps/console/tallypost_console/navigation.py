@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallypost_console.addresses import address_of
 from tallypost_console.visitors import Visitor
 from tallypost_domain.people.permissions import Permission
 
@@ -22,6 +23,10 @@ class Entry(Struct, frozen=True):
     keeps_mode: bool = False
     """Its links stay in test mode where the page before was."""
     in_demo: bool = False
+
+    def address(self, mode: str | None) -> str:
+        """Where it leads from a page of this mode."""
+        return address_of(self.path, mode=mode if self.keeps_mode else None)
 
     def is_current(self, path: str) -> bool:
         """True for the page itself and those below it."""

@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.enums import MediaType
 
 from tallypost_console import assets, charts, words
+from tallypost_console.addresses import address_of, of_tenant
 from tallypost_console.edge import nonce
 from tallypost_console.icons import icon
 from tallypost_console.navigation import list_entries
@@ -32,8 +33,9 @@ def _make_environment() -> Environment:
         # Templates do not change while the process runs.
         auto_reload=False,
     )
-    environment.filters.update(words.FILTERS)
+    environment.filters.update(words.FILTERS, of_tenant=of_tenant)
     environment.globals.update(
+        address_of=address_of,
         asset=assets.asset_path,
         icon=icon,
         themes=THEMES,
@@ -59,8 +61,9 @@ def render(
 ) -> Response[str]:
     """A page: the template `name` with its context, and with whoever asks for it.
 
-    In every context: `visitor` (None where nobody signed in), `path`, `address` (the path with its
-    query), `theme`, `nonce`, and `mode` and `tenant`, which are None on pages that have none.
+    In every context: `visitor` (None where nobody signed in), `path`, `address` (to come back to:
+    the path with its query; of what a form was answered, `back` or the start page), `theme`,
+    `nonce`, and `mode` and `tenant`, which are None on pages that have none.
 
     Where htmx asks, to fill an element that has the name of one of the template's blocks, the
     answer is that block alone.
@@ -72,7 +75,7 @@ def render(
         if visitor
         else [],
         "path": request.scope["path"],
-        "address": path_with_query(request),
+        "address": _address(request, context),
         "theme": find_theme(request.cookies),
         "nonce": nonce(request.scope),
         "mode": None,
@@ -109,6 +112,13 @@ def find_target(request: AnyRequest) -> str:
         return ""
     # Sent as `div#results`.
     return request.headers.get("hx-target", "").rpartition("#")[2]
+
+
+# Any: as above.
+def _address(request: AnyRequest, context: dict[str, Any]) -> str:
+    if request.method in ("GET", "HEAD"):
+        return path_with_query(request)
+    return str(context.get("back", "/"))
 
 
 def _find_services(request: AnyRequest) -> Services:

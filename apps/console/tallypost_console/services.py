@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.cookies import SessionCookie
 from tallypost_console.demo import Demo
+from tallypost_console.forms import SentForms
 from tallypost_console.live import LiveViews
 from tallypost_console.origins import Origins
 from tallypost_console.sending import Sending
@@ -48,6 +49,7 @@ class Services:
         self.origins = Origins(settings.console.url)
         self.cookie = SessionCookie(is_secure=self.origins.is_secure)
         self.live = LiveViews()
+        self.sent_forms = SentForms()
         # Any: what the start page shows. To count a million emails takes up to 0.2 s.
         self.home_numbers: TTLCache[tuple[UUID, Mode], dict[str, Any]] = TTLCache(
             size=1_000, ttl_s=HOME_NUMBERS_TTL_S

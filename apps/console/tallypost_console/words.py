@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from tallypost_domain.emails.lifecycle import RecipientStatus
-from tallypost_domain.queue.requeue_steps import SkipReason
+from tallypost_domain.queue.requeueing import SkipReason
 from tallypost_providers.types import Outcome
 
 NEUTRAL: Final = "neutral"
@@ -40,6 +40,9 @@ _SKIP_REASONS: Final[Mapping[SkipReason, str]] = {
     SkipReason.CONTENT_GONE: "the content is no longer stored",
     SkipReason.TENANT_NOT_ACTIVE: "the account is not active",
     SkipReason.CHANGED_SINCE: "it does not wait for this any more",
+    SkipReason.BESIDE_UNCONFIRMED: (
+        "another recipient of the email may have it already; decide about that one first"
+    ),
 }
 
 _BACKTICKS: Final = re.compile("`([^`]+)`")

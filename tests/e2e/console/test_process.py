@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
@@ -107,6 +108,35 @@ def test_log_holds_no_password_and_no_address(process: "subprocess.Popen[str]", 
     assert '"event": "sign_in.refused"' in stderr
     assert PASSWORD not in stderr
     assert OWNER not in stderr
+
+
+async def test_failed_search_is_logged_without_what_was_searched(
+    database: Database, tenant: SeededTenant, process: "subprocess.Popen[str]", port: int
+) -> None:
+    async with database.sessions("tp_cli") as cli:
+        await add_member(cli, tenant.id, OWNER, Role.OWNER)
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        # An error that nobody expects goes to the log with all that is known of it.
+        await connection.execute("REVOKE SELECT ON emails FROM tp_console")
+        # Enough for the statements before the one that has the words.
+        await connection.execute("GRANT SELECT (tenant_id, id, mode) ON emails TO tp_console")
+    finally:
+        await connection.close()
+    url = f"http://localhost:{port}"
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        await client.post(
+            "/login",
+            data={"email": OWNER, "password": PASSWORD, "then": "/"},
+            headers={"origin": url},
+        )
+        answer = await client.get("/emails?q=canaryword+from:canary@recipient.test+tag:a=canarytag")
+    assert answer.status_code == 500
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=DEADLINE_S)
+    assert '"event": "request.failed"' in stderr
+    assert "InsufficientPrivilege" in stderr
+    assert "canary" not in stderr
 
 
 @pytest.mark.parametrize(

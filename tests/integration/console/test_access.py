@@ -121,3 +121,29 @@ async def test_member_does_not_see_the_list_of_tenants(owner: Browser) -> None:
     page = (await owner.get("/emails")).text
     assert "Second sample tenant" not in page
     assert ">Tenants<" not in page
+
+
+async def test_page_of_a_tenant_that_is_no_longer_open_changes_and_shows_nothing(
+    operator: Browser, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    await operator.submit_with_token("/tenants", f"/tenants/{tenant.id}/open")
+    page = await operator.get("/api-keys")
+    await operator.submit_with_token("/tenants", f"/tenants/{other_tenant.id}/open")
+    fields = {
+        "form_token": form_token(page),
+        "tenant": str(tenant.id),
+        "form_id": "any",
+        "name": "For the first one",
+        "mode": "live",
+        "permission": "full_access",
+        "stream": "",
+    }
+    answer = await operator.submit("/api-keys", **fields)
+    assert answer.status_code == 409
+    assert "Another tenant was opened" in answer.text
+    assert "For the first one" not in (await operator.get("/api-keys")).text
+    followed = await operator.get(f"/emails/live?tenant={tenant.id}")
+    assert followed.status_code == 409
+    # Whoever wants to leave may, whatever is open.
+    fields["theme"] = "dark"
+    assert (await operator.submit("/theme", **fields)).status_code == 303

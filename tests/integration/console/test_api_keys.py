@@ -2,6 +2,7 @@
 
 import html
 import re
+import secrets
 from pathlib import Path
 
 import httpx
@@ -22,7 +23,8 @@ VALID = {"name": "Shop", "mode": "live", "permission": "sending_access", "stream
 
 async def make(browser: Browser, **fields: str) -> httpx.Response:
     """Fill in the form and send it."""
-    return await browser.submit_with_token(PATH, PATH, **{**VALID, **fields})
+    form_id = secrets.token_hex(8)
+    return await browser.submit_with_token(PATH, PATH, **{**VALID, "form_id": form_id, **fields})
 
 
 def token_on(page: httpx.Response) -> str:
@@ -67,6 +69,15 @@ async def test_key_is_shown_once_and_never_again(owner: Browser) -> None:
         assert token not in (await owner.get(path)).text
     # Enough to recognise it by.
     assert f"{token[:12]}…{token[-4:]}" in (await owner.get(PATH)).text
+
+
+async def test_form_that_was_sent_twice_makes_one_key(owner: Browser) -> None:
+    page = await make(owner, form_id="the same")
+    buttons = re.findall(r'action="/api-keys/[^"]+/revoke"', page.text)
+    again = await make(owner, form_id="the same")
+    assert again.status_code == 409
+    assert "This form was sent before" in words(main(again))
+    assert re.findall(r'action="/api-keys/[^"]+/revoke"', again.text) == buttons
 
 
 async def test_list_says_what_each_key_may_do(owner: Browser) -> None:

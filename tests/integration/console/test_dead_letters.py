@@ -1,49 +1,24 @@
-"""Dead letters: finding them, and putting back those that were ticked or all that match."""
+"""Dead letters: what is said of each, and finding those that somebody looks for."""
 
-from collections.abc import Collection
-from uuid import UUID, uuid4
+import html
+from uuid import UUID
 
 import httpx
 import pytest
 
 from tallypost_console.pages import dead_letters as page_of_letters
 from tallypost_core import clock
-from tallypost_domain.suppressions.service import suppress
+from tests.integration.console.letters import LIST, bury, matching, press
 from tests.integration.console.reading import hidden_fields, links, listed, main, words
 from tests.integration.console.running import Browser
 from tests.integration.queue.harness import Harness, hours
 from tests.integration.queue.people import Person, let_fail
-from tests.support.database import PEPPERS, SeededTenant
-
-LIST = "/queue/dead-letters"
-REQUEUE = f"{LIST}/requeue"
-MATCHING = f"{LIST}/requeue-matching"
-
-
-async def bury(
-    queue: Harness, tenant: SeededTenant, count: int = 1, *, lane: str = "transactional", to: str
-) -> list[UUID]:
-    """Emails to one address each that were given up; returns their ids."""
-    add = queue.add_bulk if lane == "bulk" else queue.add
-    ids = await add(tenant, count, to=[to], subject=f"To {to}")
-    await let_fail(queue, tenant, lane=lane)
-    return [*ids]
-
-
-async def tick(browser: Browser, letters: Collection[UUID]) -> httpx.Response:
-    """Tick these and press the button."""
-    fields = hidden_fields(await browser.get(LIST), REQUEUE)
-    return await browser.submit(REQUEUE, **fields, letter=[str(id_) for id_ in letters])
+from tests.support.database import SeededTenant
 
 
 async def find(browser: Browser, **given: str) -> httpx.Response:
     """Submit the form that narrows the list."""
     return await browser.client.get(LIST, params=given)
-
-
-async def states(queue: Harness, tenant: SeededTenant, ids: Collection[UUID]) -> list[str | None]:
-    """States of the emails' queue rows; None where there is none."""
-    return [await queue.state(tenant, id_) for id_ in ids]
 
 
 async def test_letter_says_to_whom_why_and_what_was_answered_last(
@@ -101,7 +76,7 @@ async def test_filter_narrows_the_list_counts_it_and_stays_in_the_form(
         assert len(listed(page)) == count, given
         assert f"Requeue all {count} that match" in words(main(page))
         for name, value in given.items():
-            assert hidden_fields(page, MATCHING)[name] == value
+            assert matching(page).params[name] == value
             assert f'value="{value}"' in page.text
 
 
@@ -133,18 +108,81 @@ async def test_where_there_is_none_it_says_when_there_would_be(owner: Browser) -
     assert links(page)["See the queue"] == "/queue?mode=test"
 
 
-@pytest.mark.parametrize("name", ["since", "until"])
-@pytest.mark.parametrize("value", ["soon", "2026-13-01", "26.11.2026"])
-async def test_date_that_is_none_is_named_with_one_that_would_be(
-    owner: Browser, name: str, value: str
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("since", "soon", "Write a date such as 2026-11-26."),
+        ("until", "2026-13-01", "Write a date such as 2026-11-26."),
+        ("until", "12026-01-01", "Write a date such as 2026-11-26."),
+        ("domain", "no domain", "Write a domain such as example.com."),
+        ("domain", "ada@r.test", "Write a domain such as example.com."),
+        ("domain", "a>@r.test", "Write a domain such as example.com."),
+        ("domain", "a\0b.test", "Write a domain such as example.com."),
+    ],
+)
+async def test_what_makes_no_sense_is_said_at_its_field_and_the_form_is_kept(
+    owner: Browser, queue: Harness, tenant: SeededTenant, name: str, value: str, said: str
 ) -> None:
-    page = await find(owner, **{name: value})
+    await bury(queue, tenant, to="ada@r.test")
+    page = await find(owner, **{"mode": "live", "stream": "bulk", name: value})
     assert page.status_code == 422
-    assert f"`{name}` is not a date such as 2026-11-26." in page.text
-    assert value not in main(page)
+    assert f'id="{name}-error">{said}' in page.text
+    assert f'value="{html.escape(value)}"' in page.text
+    assert '<option value="bulk" selected>' in page.text
+    assert "<table" not in page.text
+    assert "No dead letter" not in page.text
 
 
-@pytest.mark.parametrize("name", ["cause", "stream", "domain"])
+async def test_domain_is_found_in_whichever_script_it_is_written(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    await bury(queue, tenant, to="ada@xn--bcher-kva.test")
+    for domain in ("bücher.test", "BÜCHER.test", "xn--bcher-kva.test"):
+        page = await find(owner, domain=domain)
+        assert len(listed(page)) == 1, domain
+        assert f'value="{domain}"' in page.text
+
+
+async def test_letters_of_one_email_can_be_seen_alone(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (wanted,) = await queue.add(tenant, to=["ada@r.test", "bo@r.test"], subject="This one")
+    await let_fail(queue, tenant)
+    (other,) = await bury(queue, tenant, to="eve@r.test")
+    page = await find(owner, email=str(wanted))
+    assert len(listed(page)) == 2
+    assert "eve@r.test" not in page.text
+    assert links(page)["one email"] == f"/emails/{wanted}"
+    assert hidden_fields(page, LIST)["email"] == str(wanted)
+    answer = await press(owner, page)
+    assert "2 recipients back in the queue" in words(main(answer))
+    assert await queue.state(tenant, wanted) == "waiting"
+    assert await queue.state(tenant, other) is None
+
+
+async def test_letters_of_another_tenants_email_are_none(
+    owner: Browser, queue: Harness, other_tenant: SeededTenant
+) -> None:
+    (theirs,) = await bury(queue, other_tenant, to="bo@theirs.test")
+    page = await find(owner, email=str(theirs))
+    assert page.status_code == 200
+    assert "No dead letter matches" in page.text
+
+
+async def test_page_beyond_the_last_letter_says_so_and_leads_back(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    await bury(queue, tenant, to="ada@r.test")
+    (letter,) = listed(await owner.get(LIST))
+    for given in ({}, {"stream": "transactional"}):
+        page = await find(owner, **given, after=str(letter))
+        assert "Nothing beyond this point" in page.text
+        assert "No dead letter" not in page.text
+        first = await owner.get(links(page)["Show the first page"])
+        assert listed(first) == [letter]
+
+
+@pytest.mark.parametrize("name", ["cause", "stream"])
 async def test_text_that_no_letter_can_have_is_named(
     owner: Browser, queue: Harness, tenant: SeededTenant, name: str
 ) -> None:
@@ -154,209 +192,14 @@ async def test_text_that_no_letter_can_have_is_named(
     assert f"`{name}` holds a character that cannot be stored." in page.text
 
 
-async def test_ticked_letters_go_back_and_no_others(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, 3, to="ada@r.test")
-    first, second, third = listed(await owner.get(LIST))
-    answer = await tick(owner, [first, third])
-    assert answer.status_code == 200
-    assert "2 recipients of 2 emails back in the queue" in words(main(answer))
-    assert listed(await owner.get(LIST)) == [second]
-
-
-async def test_pressing_twice_says_that_they_do_not_wait_any_more(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, 2, to="ada@r.test")
-    first, _ = listed(await owner.get(LIST))
-    await tick(owner, [first])
-    said = words(main(await tick(owner, [first])))
-    assert "0 recipients of 0 emails back in the queue" in said
-    assert "1 recipient: it does not wait for this any more" in said
-
-
-async def test_pressing_without_ticking_says_so(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, to="ada@r.test")
-    assert "Nothing was ticked" in (await tick(owner, [])).text
-    assert len(listed(await owner.get(LIST))) == 1
-
-
-async def test_what_is_left_out_says_why(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, to="blocked@r.test")
-    await bury(queue, tenant, to="ada@r.test")
-    async with queue.database.session("tp_cli", tenant.id) as session:
-        await suppress(
-            session, tenant.id, "live", "blocked@r.test", origin="manual", peppers=PEPPERS
-        )
-    said = words(main(await tick(owner, listed(await owner.get(LIST)))))
-    assert "1 recipient of 1 email back in the queue" in said
-    assert "1 recipient: the address is on the suppression list by now" in said
-    assert "blocked@r.test" not in said
-
-
-async def test_all_that_match_go_back_after_their_number_was_said(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    wanted = await bury(queue, tenant, 2, to="ada@first.test")
-    (other,) = await bury(queue, tenant, to="bo@second.test")
-    page = await find(owner, domain="first.test")
-    assert "2 recipients go back into the queue" in words(main(page))
-    answer = await owner.submit(MATCHING, **hidden_fields(page, MATCHING))
-    assert answer.status_code == 200
-    assert "2 recipients back in the queue" in words(main(answer))
-    assert "Go on" not in answer.text
-    assert await states(queue, tenant, wanted) == ["waiting", "waiting"]
-    assert await queue.state(tenant, other) is None
-    assert links(answer)["Dead letters"] == f"{LIST}?domain=first.test"
-
-
-async def test_many_go_back_in_steps_each_of_which_says_how_far_it_is(
-    owner: Browser, queue: Harness, tenant: SeededTenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page_of_letters, "MAX_STEP", 2)
-    ids = await bury(queue, tenant, 5, to="ada@r.test")
-    page = await owner.get(LIST)
-    for done, rest in ((2, True), (4, True), (5, False)):
-        page = await owner.submit(MATCHING, **hidden_fields(page, MATCHING))
-        assert f"{done} recipients back in the queue" in words(main(page))
-        assert f'max="5" value="{done}"' in page.text
-        assert ("Go on" in page.text) == rest
-    assert await states(queue, tenant, ids) == ["waiting"] * 5
-    assert listed(await owner.get(LIST)) == []
-
-
-async def test_steps_go_on_by_themselves_within_the_page(
-    owner: Browser, queue: Harness, tenant: SeededTenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page_of_letters, "MAX_STEP", 2)
-    await bury(queue, tenant, 3, to="ada@r.test")
-    page = await owner.get(LIST)
-    first = await owner.submit(MATCHING, **hidden_fields(page, MATCHING))
-    assert 'hx-trigger="load delay:100ms" hx-target="#progress"' in first.text
-    answer = await owner.client.post(
-        MATCHING,
-        data=hidden_fields(first, MATCHING),
-        headers={"origin": owner.origin, "hx-request": "true", "hx-target": "div#progress"},
-    )
-    assert "<html" not in answer.text
-    assert "3 recipients back in the queue" in words(answer.text)
-
-
-async def test_steps_count_what_they_leave_out(
-    owner: Browser, queue: Harness, tenant: SeededTenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page_of_letters, "MAX_STEP", 1)
-    for to in ("ada@r.test", "blocked@r.test"):
-        await bury(queue, tenant, to=to)
-    async with queue.database.session("tp_cli", tenant.id) as session:
-        await suppress(
-            session, tenant.id, "live", "blocked@r.test", origin="manual", peppers=PEPPERS
-        )
-    page = await owner.get(LIST)
-    for _ in range(2):
-        page = await owner.submit(MATCHING, **hidden_fields(page, MATCHING))
-    said = words(main(page))
-    assert "1 recipient back in the queue" in said
-    assert "1 recipient left out" in said
-
-
-async def test_what_failed_after_the_count_is_not_taken_along(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, to="ada@r.test")
-    page = await owner.get(LIST)
-    (later,) = await bury(queue, tenant, to="bo@r.test")
-    await owner.submit(MATCHING, **hidden_fields(page, MATCHING))
-    assert len(listed(await owner.get(LIST))) == 1
-    assert await queue.state(tenant, later) is None
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"start": "x"},
-        {"start": ""},
-        {"mode": "both"},
-        {"since": "soon"},
-    ],
-)
-async def test_form_that_cannot_be_read_puts_nothing_back(
-    owner: Browser, queue: Harness, tenant: SeededTenant, wrong: dict[str, str]
-) -> None:
-    await bury(queue, tenant, to="ada@r.test")
-    fields = hidden_fields(await owner.get(LIST), MATCHING)
-    answer = await owner.submit(MATCHING, **{**fields, **wrong})
-    assert answer.status_code == 422
-    assert len(listed(await owner.get(LIST))) == 1
-
-
-@pytest.mark.parametrize("number", ["-1", "x", "9" * 50, ""])
-async def test_numbers_of_a_form_that_are_none_count_as_none(
-    owner: Browser, queue: Harness, tenant: SeededTenant, number: str
-) -> None:
-    await bury(queue, tenant, to="ada@r.test")
-    fields = hidden_fields(await owner.get(LIST), MATCHING)
-    wrong = dict.fromkeys(("total", "requeued", "skipped"), number)
-    answer = await owner.submit(MATCHING, **{**fields, **wrong})
-    assert "1 recipient back in the queue" in words(main(answer))
-    assert 'max="1" value="1"' in answer.text
-
-
-async def test_modes_are_kept_apart(owner: Browser, queue: Harness, tenant: SeededTenant) -> None:
-    (test,) = await queue.add(tenant, mode="test")
-    await let_fail(queue, tenant)
-    assert listed(await owner.get(LIST)) == []
-    page = await owner.get(f"{LIST}?mode=test")
-    assert len(listed(page)) == 1
-    await owner.submit(MATCHING, **hidden_fields(page, MATCHING))
-    assert await queue.state(tenant, test) == "waiting"
-
-
-async def test_viewer_sees_letters_and_puts_none_back(
-    viewer: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, to="ada@r.test")
-    page = await viewer.get(LIST)
-    (letter,) = listed(page)
-    assert "Requeue" not in main(page)
-    answer = await viewer.submit_with_token(LIST, REQUEUE, mode="live", letter=str(letter))
-    assert answer.status_code == 403
-    answer = await viewer.submit_with_token(LIST, MATCHING, mode="live", start=str(letter))
-    assert answer.status_code == 403
-    assert listed(await viewer.get(LIST)) == [letter]
-
-
-async def test_another_tenants_letters_are_neither_seen_nor_put_back(
-    owner: Browser,
-    other_owner: Browser,
-    queue: Harness,
-    tenant: SeededTenant,
-    other_tenant: SeededTenant,
+async def test_another_tenants_letters_are_not_seen_and_not_counted(
+    owner: Browser, queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
 ) -> None:
     await bury(queue, other_tenant, 2, to="bo@theirs.test")
+    assert "No dead letters" in (await owner.get(LIST)).text
     await bury(queue, tenant, to="ada@r.test")
-    theirs = listed(await other_owner.get(LIST))
     page = await owner.get(LIST)
     assert len(listed(page)) == 1
+    assert "Requeue all 1" in words(main(page))
     assert "theirs.test" not in page.text
-    before = await queue.snapshot(other_tenant)
-    answer = await tick(owner, theirs)
-    assert "2 recipients: it does not wait for this any more" in words(main(answer))
-    fields = {**hidden_fields(page, MATCHING), "start": str(UUID(int=2**128 - 1))}
-    await owner.submit(MATCHING, **fields)
-    assert listed(await owner.get(LIST)) == []
-    assert await queue.snapshot(other_tenant) == before
-    assert listed(await other_owner.get(LIST)) == theirs
-
-
-async def test_unknown_letter_is_left_out(
-    owner: Browser, queue: Harness, tenant: SeededTenant
-) -> None:
-    await bury(queue, tenant, to="ada@r.test")
-    answer = await tick(owner, [uuid4()])
-    assert "1 recipient: it does not wait for this any more" in words(main(answer))
+    assert listed(await find(owner, domain="theirs.test")) == []

@@ -1,7 +1,5 @@
-"""The demo's control panel, with a controller that speaks as the real one does."""
+"""The demo's control panel, at a controller that does nothing."""
 
-import asyncio
-import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,77 +8,16 @@ import httpx
 import pytest
 from msgspec import Struct
 
-from tallypost_cli.demo.state import (
-    Action,
-    BurstCommand,
-    DemoState,
-    SMTPCommand,
-    StepState,
-    StoryCommand,
-    StoryState,
-    TrafficCommand,
-    TrafficState,
-)
+from tallypost_cli.demo.state import BurstCommand, SMTPCommand, StoryCommand, TrafficCommand
 from tallypost_cli.ports import find_free_port
-from tallypost_simulators.control_app import ControlApp, ControlRefused, Endpoint, Nothing
-from tallypost_simulators.fault_control import FaultKnobs
-from tallypost_telemetry import serving
+from tallypost_simulators.control_app import Nothing
 from tests.integration.console.conftest import OPERATOR
+from tests.integration.console.controllers import Controller, run_controller
 from tests.integration.console.following import follow
 from tests.integration.console.reading import main, tile, words
-from tests.integration.console.running import (
-    DEMO_TOKEN,
-    Browser,
-    form_token,
-    open_browser,
-    run_console,
-)
+from tests.integration.console.running import Browser, form_token, open_browser, run_console
 from tests.integration.people.samples import PASSWORD
 from tests.support.database import Database
-
-STATE = DemoState(
-    traffic=TrafficState(rate_per_s=20, is_on=True, accepted=1_234, failed=3),
-    smtp=FaultKnobs(latency_ms=500, knob="4xx", share=0.25),
-    story=StoryState(
-        is_playing=True,
-        step=1,
-        steps=[StepState("Calm", "All is well.", 0.0), StepState("Storm", "Look at it.", 9.0)],
-    ),
-    workers=2,
-    last_actions=[Action(dt.datetime(2026, 11, 24, 12, 0, 5, tzinfo=dt.UTC), "Redis was emptied")],
-)
-_COMMANDS: dict[str, type[Struct]] = {
-    "/traffic": TrafficCommand,
-    "/burst": BurstCommand,
-    "/smtp": SMTPCommand,
-    "/story": StoryCommand,
-    "/kill-worker": Nothing,
-    "/flush-redis": Nothing,
-    "/reset": Nothing,
-}
-
-
-class Controller:
-    """Keeps what it was told to do; refuses everything where `refuses` is set."""
-
-    def __init__(self) -> None:
-        self.done: list[Struct] = []
-        self.refuses = False
-        self.workers = STATE.workers
-        endpoints = {("GET", "/state"): Endpoint(self._read)}
-        endpoints |= {
-            ("POST", path): Endpoint(self._act, command) for path, command in _COMMANDS.items()
-        }
-        self.app = ControlApp(DEMO_TOKEN, endpoints)
-
-    async def _read(self, _: Nothing) -> DemoState:
-        return DemoState(STATE.traffic, STATE.smtp, STATE.story, self.workers, STATE.last_actions)
-
-    async def _act(self, command: Struct) -> DemoState:
-        if self.refuses:
-            raise ControlRefused("no worker is left")
-        self.done.append(command)
-        return await self._read(Nothing())
 
 
 @pytest.fixture
@@ -92,13 +29,8 @@ def controller() -> Controller:
 @pytest.fixture
 async def demo_url(controller: Controller) -> AsyncIterator[str]:
     """Where the controller listens."""
-    port, stop = find_free_port(), asyncio.Event()
-    served = asyncio.create_task(serving.serve(controller.app, "127.0.0.1", port, stop))
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        stop.set()
-        await served
+    async with run_controller(controller) as url:
+        yield url
 
 
 @pytest.fixture
@@ -199,7 +131,7 @@ async def test_what_cannot_be_done_now_is_said(operator: Browser, controller: Co
     controller.refuses = True
     answer = await turn(operator, "kill-worker")
     assert answer.status_code == 409
-    assert "The demo cannot do this now." in words(main(answer))
+    assert "no worker is left" in words(main(answer))
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,17 @@
 """The page of one email: why it is where it is, what happened, what it looks like."""
 
-import html
-import json
 import re
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
 
 from tallypost_core.settings.groups import TracingSettings
 from tallypost_telemetry import tracing
+from tallypost_worker.settlements import given_up
+from tests.integration.console.following import follow
 from tests.integration.console.mail import accept
-from tests.integration.console.reading import links, main, section, words
+from tests.integration.console.reading import links, listed, main, section, words
 from tests.integration.console.running import Browser
 from tests.integration.emails.every_status import add_every_status, add_with_outcome
 from tests.integration.queue.harness import Harness
@@ -37,10 +35,7 @@ WHY = {
     "failed": ("It was given up", "put it back into the queue", ""),
     "canceled": ("It was canceled", "Send it as new", ""),
 }
-ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
-# Any: fields of a request.
-CONTENTS: dict[str, Any] = {"html": f"<p>Hello</p>{ATTACK}", "text": f"Hello {ATTACK}"}
 
 
 def why(page: httpx.Response) -> str:
@@ -50,13 +45,8 @@ def why(page: httpx.Response) -> str:
 
 def timeline(page: httpx.Response) -> list[str]:
     """What happened, as it is read."""
-    listed = page.text.split('<ol class="timeline">')[1].partition("</ol>")[0]
-    return [words(step) for step in re.findall(r"<li.*?</li>", listed, re.DOTALL)]
-
-
-def shown(page: httpx.Response) -> str:
-    """The part with the message."""
-    return page.text.split('<section id="message"')[1].partition("</section>")[0]
+    steps = page.text.split('<ol class="timeline">')[1].partition("</ol>")[0]
+    return [words(step) for step in re.findall(r"<li.*?</li>", steps, re.DOTALL)]
 
 
 async def test_each_status_says_why_and_what_is_next(
@@ -75,11 +65,51 @@ async def test_what_a_person_can_do_is_one_link_away(
     owner: Browser, queue: Harness, tenant: SeededTenant
 ) -> None:
     every = await add_every_status(queue, tenant, "test")
-    page = await owner.get(f"/emails/{every['failed']}")
-    assert links(page)["See the dead letters"] == "/queue/dead-letters?mode=test"
-    for status in ("queued", "held", "unconfirmed"):
+    letters = f"/queue/dead-letters?mode=test&email={every['failed']}"
+    for status, label, href in (
+        ("queued", "See the queue", "/queue?mode=test"),
+        ("held", "See what is held", "/queue?mode=test&only=held"),
+        ("unconfirmed", "Decide", "/queue?mode=test&only=ambiguous"),
+        ("failed", "See the dead letters", letters),
+        ("bounced", "Resend as new", "#resend"),
+        ("canceled", "Resend as new", "#resend"),
+    ):
         page = await owner.get(f"/emails/{every[status]}")
-        assert links(page)["See the queue"] == "/queue?mode=test", status
+        assert links(page)[label] == href, status
+        if not href.startswith("#"):
+            assert (await owner.get(href)).status_code == 200
+    assert re.search(r'<form[^>]* id="resend"', page.text)
+    assert len(listed(await owner.get(letters))) == 1
+
+
+async def test_whoever_may_not_send_is_led_to_no_form(
+    owner: Browser, viewer: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    email_id = await add_with_outcome(queue, tenant, "rejected")
+    path = f"/emails/{email_id}"
+    assert "#resend" in (await owner.get(path)).text
+    assert "#resend" not in (await viewer.get(path)).text
+    for browser, may_send in ((owner, True), (viewer, False)):
+        async with follow(browser, f"{path}/live", last_id="another") as stream:
+            message = await stream.next()
+            assert message is not None
+            assert ("#resend" in message.data) == may_send
+
+
+async def test_email_that_was_given_up_says_for_which_reason(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (tried,) = await queue.add(tenant)
+    await let_fail(queue, tenant)
+    assert "given up after 3 attempts" in why(await owner.get(f"/emails/{tried}"))
+    (unsent,) = await queue.add(tenant)
+    worker = await queue.start_worker()
+    (claim,) = await queue.claim(worker, tenant)
+    (loaded,) = await queue.load(claim)
+    await queue.record(worker, given_up(loaded, claim, worker, "attachment_missing"))
+    said = why(await owner.get(f"/emails/{unsent}"))
+    assert "not in the object store any more" in said
+    assert "attempt" not in said
 
 
 async def test_timeline_tells_every_step_with_the_time_in_between(
@@ -118,129 +148,6 @@ async def test_recipients_stand_with_their_own_status_and_answer(
     said = section(await owner.get(f"/emails/{email_id}"), "recipients")
     assert "Sent ada@r.test To words of the peer" in said
     assert "Bounced bo@r.test Bcc words of the peer" in said
-
-
-async def test_preview_shows_the_body_in_a_frame_that_may_do_nothing(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", **CONTENTS)
-    page = await owner.get(f"/emails/{email_id}")
-    assert page.status_code == 200
-    (frame,) = re.findall(r"<iframe[^>]*>", page.text)
-    assert ' sandbox="" ' in frame
-    document = html.unescape(re.findall(r'srcdoc="([^"]*)"', frame)[0])
-    assert ATTACK in document
-    assert "default-src 'none'" in document
-    policy = page.headers["content-security-policy"]
-    assert "style-src 'self' 'unsafe-inline'; img-src 'self' data:;" in policy
-    assert re.search("; script-src 'nonce-[^' ]{22}'; ", policy)
-
-
-@pytest.mark.parametrize("tab", ["html", "text", "raw"])
-async def test_sources_are_shown_as_text_and_never_as_markup(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path, tab: str
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", **CONTENTS)
-    page = await owner.get(f"/emails/{email_id}?tab={tab}")
-    assert page.status_code == 200
-    assert "<script>" not in page.text
-    assert "<img src=x" not in page.text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown(page)
-
-
-async def test_tab_that_is_open_is_marked_and_the_others_are_links(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", **CONTENTS)
-    page = await owner.get(f"/emails/{email_id}?tab=text")
-    assert re.findall(r'aria-current="true">([^<]+)<', shown(page)) == ["Text"]
-    for label in ("Preview", "HTML", "Text", "Headers", "Raw", "Attachments"):
-        tab = await owner.get(f"/emails/{email_id}{links(page)[label]}")
-        assert tab.status_code == 200
-        assert re.findall(r'aria-current="true">([^<]+)<', shown(tab)) == [label]
-
-
-async def test_headers_are_those_of_the_message_and_can_be_read(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    (email_id,) = await accept(
-        database, tmp_path, tenant, "Grüße", headers={"X-Order": "<b>17</b>"}
-    )
-    said = shown(await owner.get(f"/emails/{email_id}?tab=headers"))
-    assert "<dt>Subject</dt><dd>Grüße</dd>" in said
-    assert "<dt>X-Order</dt><dd>&lt;b&gt;17&lt;/b&gt;</dd>" in said
-    assert f"&lt;{email_id}@example.com&gt;" in said
-
-
-@pytest.mark.parametrize(
-    ("tab", "said"),
-    [("html", "It has no HTML body."), ("text", "A text"), ("attachments", "It has none.")],
-)
-async def test_what_an_email_does_not_have_is_said(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path, tab: str, said: str
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", html=None, text="A text")
-    assert said in words(shown(await owner.get(f"/emails/{email_id}?tab={tab}")))
-
-
-async def test_tab_that_does_not_exist_makes_no_sense(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello")
-    assert (await owner.get(f"/emails/{email_id}?tab=other")).status_code == 400
-
-
-async def test_attachment_comes_as_a_file_whatever_it_calls_itself(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    name = 'evil";x="<b>ä.html'
-    attachment = {"filename": name, "content": "PGI+aGVsbG88L2I+", "content_type": "text/html"}
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", attachments=[attachment])
-    page = await owner.get(f"/emails/{email_id}?tab=attachments")
-    assert html.escape(name).replace("&quot;", "&#34;") in page.text
-    (path,) = re.findall(rf'href="(/emails/{email_id}/attachments/[^"]+)"', page.text)
-    answer = await owner.get(path)
-    assert answer.content == b"<b>hello</b>"
-    assert answer.headers["content-type"] == "application/octet-stream"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    disposition = answer.headers["content-disposition"]
-    # A quote in the name does not end it.
-    assert re.fullmatch(r"attachment; filename=\"[^\"]*\"; filename\*=UTF-8''[\w%.]+", disposition)
-    assert unquote(disposition.rpartition("''")[2]) == name
-
-
-@pytest.mark.parametrize("index", ["1", "-1", "x", "99999999999999999999"])
-async def test_attachment_that_does_not_exist_is_not_found(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path, index: str
-) -> None:
-    attachment = {"filename": "a.txt", "content": "aGVsbG8="}
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", attachments=[attachment])
-    assert (await owner.get(f"/emails/{email_id}/attachments/{index}")).status_code == 404
-
-
-async def test_message_comes_as_a_file_as_it_will_be_sent(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "Hello", **CONTENTS)
-    answer = await owner.get(f"/emails/{email_id}/message.eml")
-    assert answer.headers["content-type"] == "message/rfc822"
-    disposition = answer.headers["content-disposition"]
-    assert disposition == f'attachment; filename="{email_id}.eml"'
-    assert b"\r\nSubject: Hello\r\n" in answer.content
-    assert ATTACK.encode() in answer.content
-
-
-async def test_command_sends_the_same_by_the_api(
-    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
-) -> None:
-    (email_id,) = await accept(database, tmp_path, tenant, "It's here", text="Let's go", html=None)
-    page = (await owner.get(f"/emails/{email_id}")).text
-    command = html.unescape(page.split('<pre id="curl"')[1].split(">", 1)[1].split("</pre>")[0])
-    assert command.startswith('curl -X POST "$API/emails"')
-    assert "Authorization: Bearer $KEY" in command
-    body = json.loads(command.split("-d '")[1].removesuffix("'").replace("'\\''", "'"))
-    assert (body["subject"], body["text"]) == ("It's here", "Let's go")
-    assert body["to"] == ["first@recipient.test"]
 
 
 async def test_email_of_a_trace_names_it(

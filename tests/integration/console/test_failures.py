@@ -94,3 +94,25 @@ async def test_form_of_another_site_gets_no_more_for_being_asked_by_a_script(
     answer = await owner.client.post("/logout", data={"form_token": token}, headers=headers)
     assert answer.status_code == 403
     assert is_card(answer)
+
+
+async def test_form_that_failed_leaves_the_rest_of_its_page_as_it_is(owner: Browser) -> None:
+    path = f"/emails/{new_id()}/resend"
+    token = form_token(await owner.get("/"))
+    answer = await owner.client.post(
+        path,
+        data={"form_token": token, "key": "k"},
+        headers={**PARTIAL, "origin": owner.origin},
+    )
+    assert answer.status_code == 404
+    assert answer.headers["hx-retarget"] == "#problem"
+    assert answer.headers["hx-reswap"] == "innerHTML"
+    assert is_card(answer)
+    assert 'role="alert"' in answer.text
+    # The form is still there to be sent again.
+    assert "<a " not in answer.text
+
+
+async def test_part_that_cannot_be_filled_says_so_in_its_place(owner: Browser) -> None:
+    answer = await ask(owner, f"/emails/{new_id()}")
+    assert "hx-retarget" not in answer.headers

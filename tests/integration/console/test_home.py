@@ -45,7 +45,7 @@ async def test_tiles_say_how_many_came_and_what_became_of_them(
     good = tile(page, "Sent or delivered")
     assert (good.value, good.note) == ("75 %", "of 4 this week")
     bounced = tile(page, "Bounced")
-    assert (bounced.value, bounced.note) == ("25 %", "1 email this week")
+    assert (bounced.value, bounced.note) == ("25 %", "of 4 this week")
     assert tile(page, "Accepted to sent, p95").note == "newest 3 emails"
 
 
@@ -147,7 +147,7 @@ async def test_modes_are_counted_apart_and_links_stay_in_theirs(
     assert today.href is not None
     assert "mode=test" in today.href
     assert links(page)["All emails"] == "/emails?mode=test"
-    assert 'hx-sse:connect="/home/live?mode=test"' in page.text
+    assert 'hx-sse:connect="/home/live?mode=test&amp;tenant=' in page.text
 
 
 async def test_mode_that_does_not_exist_makes_no_sense(owner: Browser) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from tallypost_cli.ports import find_free_port
@@ -38,6 +39,38 @@ async def test_page_says_that_it_is_not_available_and_offers_to_try_again(
     assert "Not available right now" in answer.text
     assert 'href="/emails?mode=test">Try again' in answer.text
     assert "127.0.0.1" not in answer.text
+
+
+async def submit(browser: Browser, path: str, **headers: str) -> httpx.Response:
+    """Submit a form that has nothing in it."""
+    browser.client.cookies.set("tallypost_session", TOKEN)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await browser.client.post(path, headers={"origin": browser.origin, **given})
+
+
+async def test_form_that_failed_leads_back_to_the_page_that_it_stands_on(cut_off: Browser) -> None:
+    referer = f"{cut_off.origin}/queue/dead-letters?mode=test&stream=bulk"
+    answer = await submit(cut_off, "/queue/dead-letters/requeue", referer=referer)
+    assert answer.status_code == 503
+    assert 'href="/queue/dead-letters?mode=test&amp;stream=bulk">Try again' in answer.text
+
+
+@pytest.mark.parametrize(
+    "referer",
+    ["", "https://evil.example//evil.example", "javascript:alert(1)", "{}/queue/unconfirmed"],
+)
+async def test_form_that_failed_leads_to_no_page_that_does_not_exist(
+    cut_off: Browser, referer: str
+) -> None:
+    answer = await submit(cut_off, "/queue/unconfirmed", referer=referer.format(cut_off.origin))
+    assert 'href="/">Try again' in answer.text
+
+
+async def test_step_of_many_that_failed_leads_to_where_it_was(cut_off: Browser) -> None:
+    path = "/queue/dead-letters/requeue-matching?start=7&requeued=2000"
+    answer = await submit(cut_off, path, referer=f"{cut_off.origin}/queue/dead-letters")
+    assert answer.status_code == 503
+    assert f'href="{path.replace("&", "&amp;")}">Try again' in answer.text
 
 
 async def test_signing_in_says_that_it_is_not_available(cut_off: Browser) -> None:

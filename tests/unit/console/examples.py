@@ -7,7 +7,7 @@ from tallypost_core.ids import new_id
 from tallypost_domain.emails.lifecycle import RecipientStatus, last_event, roll_up
 from tallypost_domain.emails.types import Tag
 from tallypost_domain.emails.views import AttemptView, EmailView, RecipientView
-from tallypost_providers.types import Outcome
+from tallypost_providers.types import Mode, Outcome
 
 NOON = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 
@@ -29,6 +29,7 @@ def email(
     tags: tuple[Tag, ...] = (),
     stream: str = "transactional",
     scheduled_at: dt.datetime | None = None,
+    mode: Mode = "live",
 ) -> EmailView:
     """An email of the status of its recipients; where a status is given, of one like that."""
     given = recipients or (recipient(status or RecipientStatus.SENT),)
@@ -36,7 +37,7 @@ def email(
     id_ = new_id()
     return EmailView(
         id=id_,
-        mode="live",
+        mode=mode,
         message_id=f"<{id_}@example.com>",
         from_header="Sample Sender <hello@example.com>",
         to=tuple(each.address for each in given),

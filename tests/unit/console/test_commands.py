@@ -3,19 +3,20 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from tallypost_console.commands import MAX_BODY_CHARS, curl_command
+from tallypost_console.commands import MAX_BODY_CHARS, Command, curl_command
 from tallypost_core.clock import utc_now
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.types import NewEmail, Tag
 from tallypost_domain.emails.validation import EmailRequest, validate
 from tallypost_domain.emails.views import EmailView
-from tests.unit.console.examples import email, recipient
+from tests.unit.console.examples import NOON, email, recipient
 
 BASH = shutil.which("bash") or "/bin/bash"
 # Stands in for curl: its arguments, each with an end of its own.
@@ -45,9 +46,17 @@ def run(command: str, folder: Path) -> list[str]:
     return (folder / "arguments").read_bytes().decode().split("\0")[:-1]
 
 
-def body_of(shown: EmailView, folder: Path) -> dict[str, Any]:
+def command_of(
+    shown: EmailView, headers: Mapping[str, str] | None = None, *, has_attachments: bool = False
+) -> Command:
+    return curl_command(shown, headers or {}, has_attachments=has_attachments)
+
+
+def body_of(
+    shown: EmailView, folder: Path, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     # Any: JSON.
-    arguments = run(curl_command(shown), folder)
+    arguments = run(command_of(shown, headers).text, folder)
     body: dict[str, Any] = json.loads(arguments[arguments.index("-d") + 1])
     return body
 
@@ -59,7 +68,7 @@ def taken_by_the_api(shown: EmailView, folder: Path) -> NewEmail:
 
 
 def test_command_posts_json_with_the_key_of_the_shell(tmp_path: Path) -> None:
-    arguments = run(curl_command(email()), tmp_path)
+    arguments = run(command_of(email()).text, tmp_path)
     assert arguments[:7] == [
         "-X",
         "POST",
@@ -81,7 +90,8 @@ def test_command_says_all_of_the_email(tmp_path: Path) -> None:
         tags=(Tag("campaign", "welcome"),),
         stream="bulk",
     )
-    assert body_of(shown, tmp_path) == {
+    assert command_of(shown).left_out == ()
+    assert body_of(shown, tmp_path, {"X-Order": "17"}) == {
         "from": "Sample Sender <hello@example.com>",
         "to": ["Ada <ada@recipient.test>"],
         "cc": ["cc@recipient.test"],
@@ -91,7 +101,7 @@ def test_command_says_all_of_the_email(tmp_path: Path) -> None:
         "html": "<p>Hello</p>",
         "text": "Hello",
         "tags": [{"name": "campaign", "value": "welcome"}],
-        "headers": {"X-Tallypost-Stream": "bulk"},
+        "headers": {"X-Order": "17", "X-Tallypost-Stream": "bulk"},
     }
 
 
@@ -123,8 +133,26 @@ def test_every_character_arrives(tmp_path: Path) -> None:
     assert body["text"] == text[:MAX_BODY_CHARS]
 
 
-def test_long_body_is_left_out(tmp_path: Path) -> None:
+def test_long_body_is_left_out_and_named(tmp_path: Path) -> None:
     shown = email(html="x" * (MAX_BODY_CHARS + 1), text="y" * MAX_BODY_CHARS)
     body = body_of(shown, tmp_path)
     assert "html" not in body
     assert body["text"] == shown.text
+    assert command_of(shown).left_out == ("its HTML body, which is longer than 20,000 characters",)
+    (named,) = command_of(email(text="y" * (MAX_BODY_CHARS + 1))).left_out
+    assert named.startswith("its text body")
+
+
+def test_time_and_attachments_are_left_out_and_named(tmp_path: Path) -> None:
+    shown = email(scheduled_at=NOON)
+    assert "scheduled_at" not in body_of(shown, tmp_path)
+    assert command_of(shown).left_out == ("the time that it was scheduled for",)
+    assert command_of(email(), has_attachments=True).left_out == ("its attachments",)
+
+
+@pytest.mark.parametrize("stream", ["Weekly news", "NEWS", "ä", "x" * 65])
+def test_stream_that_no_header_can_name_is_left_out_and_named(tmp_path: Path, stream: str) -> None:
+    shown = email(stream=stream)
+    assert taken_by_the_api(shown, tmp_path).stream is None
+    (named,) = command_of(shown).left_out
+    assert f"its stream {stream}" in named

@@ -9,9 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tallypost_console.email_tabs import MAX_RAW_BYTES, TABS, Shown, Tab, read_tab
 from tallypost_console.previews import MAX_BODY_CHARS
 from tallypost_console.services import Services
+from tallypost_core.errors import AppError
 from tallypost_core.ids import new_id
+from tallypost_core.object_store import ObjectStoreUnavailable
+from tallypost_domain.db.errors import DatabaseUnavailable
+from tallypost_domain.emails.errors import AttachmentGone
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox.types import Header
+from tallypost_providers.errors import EmailNotBuildable
 from tests.unit.console.examples import email
 
 HEAD = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-Order: 1\r\n 7\r\n\r\n"
@@ -37,6 +42,20 @@ class FakeServices(Services):
     async def build_head(self, tenant_id: UUID, email_id: UUID) -> bytes:
         self.built.append("head")
         return HEAD
+
+
+class BrokenServices(FakeServices):
+    """Its one message cannot be built."""
+
+    def __init__(self, error: AppError) -> None:
+        super().__init__()
+        self.error = error
+
+    async def build_message(self, tenant_id: UUID, email_id: UUID) -> bytes:
+        raise self.error
+
+    async def build_head(self, tenant_id: UUID, email_id: UUID) -> bytes:
+        raise self.error
 
 
 async def show(tab: Tab, of: EmailView, services: FakeServices | None = None) -> Shown:
@@ -100,3 +119,24 @@ async def test_raw_message_is_cut_and_says_so() -> None:
     assert not exact.is_cut
     larger = await show("raw", email(), FakeServices(b"x" * MAX_RAW_BYTES + b"y"))
     assert larger == Shown(text="x" * MAX_RAW_BYTES, is_cut=True)
+
+
+@pytest.mark.parametrize("tab", ["preview", "headers", "raw"])
+@pytest.mark.parametrize(
+    "error",
+    [AttachmentGone(), EmailNotBuildable("A sample reason."), ObjectStoreUnavailable()],
+)
+async def test_message_that_cannot_be_built_is_said_to_be_so(tab: Tab, error: AppError) -> None:
+    shown = await show(tab, email(), BrokenServices(error))
+    assert shown == Shown(problem=error.message)
+
+
+@pytest.mark.parametrize("tab", ["html", "text"])
+async def test_body_is_shown_although_the_message_cannot_be_built(tab: Tab) -> None:
+    shown = await show(tab, email(html="A body", text="A body"), BrokenServices(AttachmentGone()))
+    assert shown == Shown(text="A body")
+
+
+async def test_database_that_is_away_is_no_fault_of_the_message() -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await show("raw", email(), BrokenServices(DatabaseUnavailable()))

@@ -1,15 +1,40 @@
 """Why an email is where it is."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from tallypost_console.explanations import explain
+from tallypost_console import explanations
+from tallypost_console.explanations import Explanation
+from tallypost_core.ids import new_id
 from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.emails.views import AttemptView, EmailView, EventView
 from tallypost_providers.types import Outcome
 from tests.unit.console.examples import NOON, answer, attempt, email, recipient
 
 Status = RecipientStatus
 
 NO_MAILBOX = ("5.1.1", "No such user here")
+MAILBOX_FULL = ("5.2.2", "Over quota")
+
+
+def explain(
+    of: EmailView, attempts: Sequence[AttemptView] = (), events: Sequence[EventView] = ()
+) -> Explanation:
+    """The explanation of an email to which nothing happened but this."""
+    return explanations.explain(of, attempts, events)
+
+
+def gave_up(reason: str | None) -> EventView:
+    """The end of an email, for a reason."""
+    data = {"reason": reason} if reason else {}
+    return EventView(new_id(), "email.failed", None, data, NOON)
+
+
+def href(of: EmailView, *attempts: AttemptView) -> str:
+    """Where the page leads from here; empty where it leads nowhere."""
+    action = explain(of, attempts).action
+    return action.href if action else ""
 
 
 @pytest.mark.parametrize("status", Status)
@@ -29,18 +54,77 @@ def test_every_status_is_explained_after_any_outcome(status: Status, outcome: Ou
 
 
 @pytest.mark.parametrize(
-    ("status", "action"),
+    ("status", "expected"),
     [
-        (Status.BOUNCED, "resend"),
-        (Status.FAILED, "requeue"),
-        (Status.UNCONFIRMED, "queue"),
-        (Status.HELD, "queue"),
+        (Status.BOUNCED, "#resend"),
+        (Status.CANCELED, "#resend"),
+        (Status.QUEUED, "/queue"),
+        (Status.HELD, "/queue?only=held"),
+        (Status.UNCONFIRMED, "/queue?only=ambiguous"),
+        # What was sent again would be left out again, or do more harm.
+        (Status.SUPPRESSED, ""),
         (Status.COMPLAINED, ""),
         (Status.DELIVERED, ""),
     ],
 )
-def test_action_is_offered_where_one_helps(status: Status, action: str) -> None:
-    assert explain(email(status=status), []).action == action
+def test_action_is_offered_where_one_helps(status: Status, expected: str) -> None:
+    assert href(email(status=status)) == expected
+
+
+def test_email_that_was_given_up_leads_to_its_own_dead_letters() -> None:
+    failed = email(status=Status.FAILED)
+    assert href(failed) == f"/queue/dead-letters?email={failed.id}"
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.HELD, Status.UNCONFIRMED, Status.FAILED])
+def test_action_keeps_the_mode(status: Status) -> None:
+    assert "?mode=test" in href(email(status=status, mode="test"))
+
+
+def test_bounce_is_sent_again_only_where_the_same_may_get_through() -> None:
+    ada = recipient(Status.BOUNCED)
+    full = attempt(answer(ada, Outcome.REJECTED, *MAILBOX_FULL))
+    assert href(email(ada), full) == "#resend"
+    unknown = attempt(answer(ada, Outcome.REJECTED, *NO_MAILBOX))
+    assert href(email(ada), unknown) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause", "next_step"),
+    [
+        ("attempts_exhausted", "after 3 attempts", "what the last answer names"),
+        ("attachment_missing", "not in the object store any more", "with the attachment"),
+        ("email_not_buildable", "cannot be written as a message", "Send a new one"),
+        ("signing_key_invalid", "DKIM key", "put it back into the queue"),
+        ("something_new", "given up: something new", "put it back into the queue"),
+        (None, "It was given up.", "put it back into the queue"),
+    ],
+)
+def test_email_that_was_given_up_says_for_which_reason(
+    reason: str | None, cause: str, next_step: str
+) -> None:
+    later = attempt(outcome=Outcome.DEFERRED)
+    explanation = explain(email(status=Status.FAILED), [later] * 3, [gave_up(reason)])
+    assert cause in explanation.cause
+    assert next_step in explanation.next_step
+
+
+def test_email_that_was_never_handed_over_does_not_speak_of_attempts() -> None:
+    explanation = explain(email(status=Status.FAILED), [], [gave_up("email_not_buildable")])
+    assert "attempt" not in explanation.cause
+    assert "answer" not in explanation.next_step
+
+
+def test_answer_of_an_earlier_attempt_is_no_evidence_of_a_message_that_cannot_be_built() -> None:
+    ada = recipient(Status.FAILED)
+    later = attempt(answer(ada, Outcome.DEFERRED, "4.2.2", "Later"))
+    assert explain(email(ada), [later], [gave_up("attachment_missing")]).evidence == ""
+    assert explain(email(ada), [later], [gave_up("attempts_exhausted")]).evidence != ""
+
+
+def test_newest_reason_counts_where_it_was_given_up_twice() -> None:
+    twice = [gave_up("attempts_exhausted"), gave_up("signing_key_invalid")]
+    assert "DKIM key" in explain(email(status=Status.FAILED), [], twice).cause
 
 
 def test_scheduled_email_says_until_when() -> None:
@@ -131,7 +215,6 @@ def test_delay_says_how_many_attempts_there_were() -> None:
     later = attempt(outcome=Outcome.DEFERRED)
     assert "1 attempt so far" in explain(email(status=Status.DEFERRED), [later]).next_step
     assert "3 attempts so far" in explain(email(status=Status.DEFERRED), [later] * 3).next_step
-    assert "3 attempts" in explain(email(status=Status.FAILED), [later] * 3).cause
 
 
 def test_unconfirmed_email_warns_of_a_second_copy() -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from tallypost_console import live
+from tallypost_console.live import LONGEST_REST_S
 from tallypost_core.errors import AppError
 from tests.unit.console.live_clients import SOON_S, ScriptedView, live_views, open_page, read
 
@@ -114,9 +116,37 @@ async def test_view_that_is_away_for_a_while_is_tried_again() -> None:
     view = ScriptedView("one", CalmError(), CalmError(), "two")
     async with live_views() as views:
         client = await open_page(views, view)
+        assert [await read(client), await read(client)] == ["one", "two"]
+
+
+async def test_log_says_once_that_a_view_is_away_and_once_that_it_is_back() -> None:
+    view = ScriptedView("one", *[CalmError() for _ in range(5)], "two", CalmError(), "three")
+    async with live_views() as views:
+        client = await open_page(views, view)
         with capture_logs() as logs:
-            assert [await read(client), await read(client)] == ["one", "two"]
-    assert [(each["event"], each["error"]) for each in logs] == [("live.unavailable", "calm")] * 2
+            while await read(client) != "three":
+                pass
+    turn = [("live.unavailable", "calm", "warning"), ("live.available", None, "info")]
+    assert [(each["event"], each.get("error"), each["log_level"]) for each in logs] == turn * 2
+
+
+async def test_view_that_is_away_rests_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests_s: list[float] = []
+    sleep = asyncio.sleep
+
+    async def rest(delay_s: float) -> None:
+        rests_s.append(delay_s)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    monkeypatch.setattr(live, "monotonic_s", lambda: 0.0)
+    view = ScriptedView(*[CalmError() for _ in range(20)], "one")
+    async with live_views() as views:
+        client = await open_page(views, view)
+        assert await read(client) == "one"
+    assert rests_s[:3] == [SOON_S * 2, SOON_S * 4, SOON_S * 8]
+    assert rests_s[19] == LONGEST_REST_S
+    assert rests_s[20:] == [SOON_S]
 
 
 async def test_unexpected_error_ends_the_stream_with_that_error() -> None:

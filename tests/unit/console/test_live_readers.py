@@ -34,6 +34,23 @@ async def test_a_person_may_follow_so_many_streams_and_no_more() -> None:
         await open_page(views, ScriptedView(), reader=somebody(), key="of somebody else")
 
 
+async def test_a_stream_counts_before_anybody_reads_it() -> None:
+    person = somebody()
+    async with live_views() as views:
+        opened = [views.follow(person, KEY, ScriptedView(), None) for _ in range(MAX_STREAMS)]
+        with pytest.raises(TooManyStreams):
+            views.follow(person, KEY, ScriptedView(), None)
+        assert len(opened) == MAX_STREAMS
+
+
+async def test_stream_that_never_begins_makes_room_for_another() -> None:
+    person = somebody()
+    async with live_views() as views:
+        for _ in range(MAX_STREAMS + 1):
+            views.follow(person, KEY, ScriptedView(), None)
+        await open_page(views, ScriptedView(), reader=person)
+
+
 async def test_closed_stream_makes_room_for_another() -> None:
     person = somebody()
     async with live_views() as views:

@@ -1,5 +1,6 @@
 """API keys: what there is, a new one, and taking one back."""
 
+import secrets
 from typing import Any, Final, get_args
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from tallypost_console.visitors import Visitor, as_actor
 from tallypost_core.errors import HTTP_STATUS, AppError
 from tallypost_core.ids import parse_id
 from tallypost_domain.api_keys.administration import (
+    MAX_NAME_CHARS,
     create_for_person,
     list_keys,
     revoke_for_person,
@@ -62,6 +64,10 @@ class APIKeyPages(Controller):
     ) -> Response[str]:
         """Make a key and show it, this once; or the form again with what is wrong."""
         form = await read_form(request)
+        if not services.sent_forms.add(form.require("form_id")):
+            return render(
+                request, _TEMPLATE, status_code=409, **await _shown(session, tenant, repeated=True)
+            )
         try:
             created = await create_for_person(
                 session,
@@ -103,6 +109,7 @@ async def _shown(
     created: object = None,
     error: AppError | None = None,
     form: Form | None = None,
+    repeated: bool = False,
 ) -> dict[str, Any]:
     keys = await list_keys(session, tenant.id)
     return {
@@ -113,8 +120,10 @@ async def _shown(
             ("", "As each email says"),
             *((name, name) for name in await list_streams(session, tenant.id)),
         ],
-        "permissions": _PERMISSIONS,
         "created": created,
+        "is_repeated": repeated,
+        "form_id": secrets.token_urlsafe(16),
+        "max_name_chars": MAX_NAME_CHARS,
         "error": error,
         "form": form or Form(),
     }

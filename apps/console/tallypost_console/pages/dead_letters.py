@@ -1,19 +1,21 @@
 """Dead letters: recipients that were given up for a cause not their own, and their way back."""
 
-import datetime as dt
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY
-from tallypost_console.addresses import address_of
+from tallypost_console.addresses import address_of, of_tenant
 from tallypost_console.errors import MalformedForm
 from tallypost_console.forms import Form, read_form
+from tallypost_console.letter_filters import FIELDS, read_narrowing, require_narrowing
 from tallypost_console.modes import read_mode
 from tallypost_console.rendering import AnyRequest, render
 from tallypost_console.services import Services
@@ -23,7 +25,6 @@ from tallypost_core.ids import parse_id
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
 from tallypost_domain.queue.dead_letters import (
-    DeadLetterFilter,
     count_dead_letters,
     list_causes,
     list_dead_letters,
@@ -35,7 +36,19 @@ from tallypost_providers.types import Mode
 PAGE_SIZE: Final = 50
 
 _PATH: Final = "/queue/dead-letters"
+_MATCHING: Final = f"{_PATH}/requeue-matching"
+_TEMPLATE: Final = "dead_letters.html"
 _REQUEUE: Final = {OPT_KEY: Permission.QUEUE_REQUEUE}
+
+
+class _Progress(Struct, frozen=True):
+    """How far the requeueing of all that match is."""
+
+    start: UUID | None
+    """Of the next step; None at the end."""
+    total: int
+    requeued: int
+    skipped: int
 
 
 class DeadLetterPages(Controller):
@@ -51,40 +64,39 @@ class DeadLetterPages(Controller):
         session: NamedDependency[AsyncSession],
         tenant: NamedDependency[TenantRow],
         mode: FromQuery[Mode] = "live",
-        cause: FromQuery[str] = "",
-        stream: FromQuery[str] = "",
-        domain: FromQuery[str] = "",
-        since: FromQuery[str] = "",
-        until: FromQuery[str] = "",
         after: FromQuery[UUID | None] = None,
     ) -> Response[str]:
         """One page of them, newest first, with those that match counted."""
-        given = {
-            "cause": cause,
-            "stream": stream,
-            "domain": domain,
-            "since": since,
-            "until": until,
+        given = _given(_query(request))
+        narrowing = read_narrowing(given)
+        # Any: what the template shows.
+        shown: dict[str, Any] = {
+            "tenant": tenant,
+            "mode": mode,
+            "given": given,
+            "wrong": narrowing.wrong,
+            "cause_options": _options(await list_causes(session, tenant.id, mode)),
+            "stream_options": _options(await list_streams(session, tenant.id)),
+            "here": address_of(_PATH, mode=mode, **given),
+            "is_first": after is None,
+            "place": after,
         }
-        wanted = _filter(given)
+        if narrowing.wrong:
+            return render(request, _TEMPLATE, status_code=422, letters=(), **shown)
         page = await list_dead_letters(
-            session, tenant.id, mode, wanted, limit=PAGE_SIZE, after=after
+            session, tenant.id, mode, narrowing.wanted, limit=PAGE_SIZE, after=after
         )
-        here = address_of(_PATH, mode=mode, **given)
+        counted = await count_dead_letters(session, tenant.id, mode, narrowing.wanted)
         return render(
             request,
-            "dead_letters.html",
-            tenant=tenant,
-            mode=mode,
+            _TEMPLATE,
             letters=page.items,
-            counted=await count_dead_letters(session, tenant.id, mode, wanted),
-            given=given,
-            is_filtered=any(given.values()),
-            cause_options=_options(await list_causes(session, tenant.id, mode)),
-            stream_options=_options(await list_streams(session, tenant.id)),
-            here=here,
-            is_first=after is None,
+            counted=counted,
+            step=_address_of_step(
+                tenant, mode, given, _Progress(counted.newest, counted.count, 0, 0)
+            ),
             after=page.items[-1].id if page.has_more else None,
+            **shown,
         )
 
     @post("/requeue", status_code=200, opt=_REQUEUE)
@@ -108,8 +120,17 @@ class DeadLetterPages(Controller):
             actor=as_actor(request, visitor.person),
             peppers=services.peppers,
         )
-        back = address_of(_PATH, mode=mode)
+        # The page that they were ticked on.
+        back = address_of(_PATH, mode=mode, **_given(form), after=parse_id(form.find("after")))
         return render(request, "requeued.html", tenant=tenant, mode=mode, done=done, back=back)
+
+    @get("/requeue-matching", opt=_REQUEUE)
+    async def show_step(
+        self, request: AnyRequest, tenant: NamedDependency[TenantRow]
+    ) -> Response[str]:
+        """How far it is, where a step has failed, and the button that goes on."""
+        query = _query(request)
+        return _show_progress(request, tenant, query, _read_progress(query), is_paused=True)
 
     @post("/requeue-matching", status_code=200, opt=_REQUEUE)
     async def requeue_step(
@@ -120,66 +141,80 @@ class DeadLetterPages(Controller):
         tenant: NamedDependency[TenantRow],
         visitor: NamedDependency[Visitor],
     ) -> Response[str]:
-        """Put back the next thousand that match; the page shows how far it is and goes on."""
-        form = await read_form(request)
-        mode = read_mode(form)
-        start = parse_id(form.require("start"))
-        if start is None:
-            raise MalformedForm(field="start")
-        given = {name: form.find(name) for name in ("cause", "stream", "domain", "since", "until")}
+        """Put back the next thousand that match; the page shows how far it is and goes on.
+
+        How far it is stands in the address, so that a step that failed leads to `show_step`.
+        """
+        query = _query(request)
+        before = _read_progress(query)
         step = await requeue_matching(
             session,
             tenant.id,
-            mode,
-            _filter(given),
-            start=start,
+            read_mode(query),
+            require_narrowing(_given(query)),
+            start=_start(query),
             limit=MAX_STEP,
             actor=as_actor(request, visitor.person),
             peppers=services.peppers,
         )
-        skipped = sum(step.skipped.values()) + _number(form, "skipped")
-        requeued = step.recipients + _number(form, "requeued")
-        return render(
-            request,
-            "requeueing.html",
-            tenant=tenant,
-            mode=mode,
-            given=given,
-            next=step.next,
-            requeued=requeued,
-            skipped=skipped,
-            total=max(_number(form, "total"), requeued + skipped),
-            back=address_of(_PATH, mode=mode, **given),
-        )
+        requeued = before.requeued + step.recipients
+        skipped = before.skipped + sum(step.skipped.values())
+        progress = _Progress(step.next, max(before.total, requeued + skipped), requeued, skipped)
+        return _show_progress(request, tenant, query, progress)
+
+
+def _show_progress(
+    request: AnyRequest,
+    tenant: TenantRow,
+    query: Form,
+    progress: _Progress,
+    *,
+    is_paused: bool = False,
+) -> Response[str]:
+    mode, given = read_mode(query), _given(query)
+    return render(
+        request,
+        "requeueing.html",
+        tenant=tenant,
+        mode=mode,
+        progress=progress,
+        step=_address_of_step(tenant, mode, given, progress),
+        is_paused=is_paused,
+        back=address_of(_PATH, mode=mode, **given),
+    )
+
+
+def _address_of_step(
+    tenant: TenantRow, mode: Mode, given: dict[str, str], progress: _Progress
+) -> str:
+    fields = {"mode": mode, **{name: value for name, value in given.items() if value}}
+    done = {name: getattr(progress, name) for name in progress.__struct_fields__}
+    return of_tenant(f"{_MATCHING}?{urlencode({**fields, **done})}", tenant)
+
+
+def _read_progress(query: Form) -> _Progress:
+    requeued, skipped = _number(query, "requeued"), _number(query, "skipped")
+    total = max(_number(query, "total"), requeued + skipped)
+    return _Progress(_start(query), total, requeued, skipped)
+
+
+def _start(query: Form) -> UUID:
+    start = parse_id(query.require("start"))
+    if start is None:
+        raise MalformedForm(field="start")
+    return start
+
+
+def _query(request: AnyRequest) -> Form:
+    return Form([*request.query_params.multi_items()])
+
+
+def _given(form: Form) -> dict[str, str]:
+    return {name: form.find(name) for name in FIELDS}
 
 
 def _options(values: Sequence[str]) -> list[tuple[str, str]]:
     return [("", "Any"), *((value, sentence(value)) for value in values)]
-
-
-def _filter(given: dict[str, str]) -> DeadLetterFilter:
-    """Raises MalformedForm, naming the field."""
-    for name, value in given.items():
-        # PostgreSQL takes no text that holds it.
-        if "\0" in value:
-            raise MalformedForm(f"`{name}` holds a character that cannot be stored.", field=name)
-    return DeadLetterFilter(
-        cause=given["cause"] or None,
-        stream=given["stream"] or None,
-        recipient_domain=given["domain"].strip().lower() or None,
-        failed_from=_read_day(given, "since"),
-        failed_before=_read_day(given, "until"),
-    )
-
-
-def _read_day(given: dict[str, str], name: str) -> dt.datetime | None:
-    if not given[name]:
-        return None
-    try:
-        day = dt.date.fromisoformat(given[name])
-    except ValueError as error:
-        raise MalformedForm(f"`{name}` is not a date such as 2026-11-26.", field=name) from error
-    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _number(form: Form, name: str) -> int:

@@ -23,6 +23,8 @@ from tallypost_domain.people.permissions import Permission
 
 _PATH: Final = "/demo"
 _TEMPLATE: Final = "demo.html"
+# Takes away the card about a form that failed before.
+_NO_PROBLEM: Final = '<hx-partial hx-target="#problem" hx-swap="innerHTML"></hx-partial>'
 _KNOBS: Final = (
     ("none", "Takes everything"),
     ("4xx", "Puts off (4xx)"),
@@ -73,7 +75,8 @@ class DemoPages(Controller):
         fields = _read(action, await read_form(request))
         await _require_demo(services).command(f"/{action}", fields)
         if is_partial(request):
-            return Response(_render_live(await _find(services)), media_type=MediaType.HTML)
+            text = _render_live(await _find(services)) + _NO_PROBLEM
+            return Response(text, media_type=MediaType.HTML)
         return Redirect(_PATH, status_code=303)
 
 

@@ -26,6 +26,7 @@ from tallypost_console.visitors import Visitor, as_actor
 from tallypost_core.ids import parse_id
 from tallypost_domain.emails import service as emails
 from tallypost_domain.emails.errors import EmailNotFound
+from tallypost_domain.emails.messages import load_outline
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.people import service as people
@@ -57,7 +58,8 @@ class EmailPage(Controller):
         tenant_id = require_tenant_id(visitor)
         async with services.session(tenant_id) as session:
             tenant = await people.get_tenant(session, tenant_id)
-            found = await _find(session, tenant_id, email_id)
+            found = await _find(session, tenant_id, email_id, visitor.person.permissions)
+            outline = await load_outline(session, tenant_id, found["email"].id)
         # Opens its own session where it needs one: building a large message takes its time.
         shown = await read_tab(services, tenant_id, found["email"], tab)
         return render(
@@ -74,7 +76,9 @@ class EmailPage(Controller):
             tab=tab,
             tabs=[(name, label, f"?tab={name}#message") for name, label in TABS],
             shown=shown,
-            command=curl_command(found["email"]),
+            command=curl_command(
+                found["email"], outline.headers, has_attachments=bool(outline.attachments)
+            ),
             resend_key=secrets.token_urlsafe(16),
         )
 
@@ -88,16 +92,19 @@ class EmailPage(Controller):
     ) -> Stream:
         """What happens to the email, as it happens. Raises TooManyStreams."""
         tenant_id = require_tenant_id(visitor)
+        permissions = visitor.person.permissions
         async with services.session(tenant_id) as session:
             # A stream that has begun cannot say any more that there is no such email.
             await _get_email(session, tenant_id, _require_id(email_id))
 
         async def view() -> str:
             async with services.session(tenant_id) as session:
-                found = await _find(session, tenant_id, email_id)
+                found = await _find(session, tenant_id, email_id, permissions)
             return render_block(_TEMPLATE, "history", **found)
 
-        return stream(request, services, visitor, ("/emails", tenant_id, email_id), view)
+        # Whoever may do the same shares one view.
+        key = ("/emails", tenant_id, email_id, permissions)
+        return stream(request, services, visitor, key, view)
 
     @get("/message.eml")
     async def download_message(
@@ -153,7 +160,9 @@ class EmailPage(Controller):
 
 
 # Any: what the template shows.
-async def _find(session: AsyncSession, tenant_id: UUID, email_id: str) -> dict[str, Any]:
+async def _find(
+    session: AsyncSession, tenant_id: UUID, email_id: str, permissions: frozenset[Permission]
+) -> dict[str, Any]:
     email = await _get_email(session, tenant_id, _require_id(email_id))
     attempts = await emails.list_attempts(session, tenant_id, email.id)
     events = await emails.list_events(session, tenant_id, email.id)
@@ -161,11 +170,13 @@ async def _find(session: AsyncSession, tenant_id: UUID, email_id: str) -> dict[s
         session, tenant_id, email.mode, limit=COPIES_SHOWN, email_id=email.id
     )
     names = {str(recipient.id): recipient.address for recipient in email.recipients}
+    why = explain(email, attempts, events)
     return {
         "mode": email.mode,
         "email": email,
         "names": names,
-        "why": explain(email, attempts),
+        "why": why,
+        "action": why.action if why.action and why.action.permission in permissions else None,
         "steps": timeline(email, events, names),
         "attempts": attempts,
         "copies": copies.items,

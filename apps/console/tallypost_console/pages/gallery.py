@@ -1,8 +1,10 @@
 """All components on one page, with sample data: what a change of the stylesheet is looked at on."""
 
+import datetime as dt
 from typing import Final
 
 from litestar import Response, get
+from msgspec import Struct
 
 from tallypost_console.access import OPT_KEY
 from tallypost_console.charts import Bar
@@ -42,6 +44,34 @@ _LINES: Final = (
 )
 
 
+class _Email(Struct, frozen=True):
+    """As much of an email as a list shows."""
+
+    id: str
+    status: RecipientStatus
+    to: tuple[str, ...]
+    subject: str
+    created_at: dt.datetime
+
+
+_EMAILS: Final = (
+    _Email(
+        "sample-1",
+        RecipientStatus.SENT,
+        ("ada@example.com", "grace@example.org"),
+        "[Sample] A subject that is a good deal longer than a narrow screen has room for",
+        dt.datetime(2026, 11, 26, 9, 30, tzinfo=dt.UTC),
+    ),
+    _Email(
+        "sample-2",
+        RecipientStatus.BOUNCED,
+        ("alan@example.net",),
+        "",
+        dt.datetime(2026, 11, 26, 9, 29, tzinfo=dt.UTC),
+    ),
+)
+
+
 @get("/gallery", opt={OPT_KEY: Permission.PLATFORM_READ}, sync_to_thread=False)
 def show_gallery(request: AnyRequest) -> Response[str]:
     """Each component in each of its states."""
@@ -51,5 +81,6 @@ def show_gallery(request: AnyRequest) -> Response[str]:
         statuses=list(RecipientStatus),
         outcomes=list(Outcome),
         bars=_BARS,
+        emails=_EMAILS,
         lines=_LINES,
     )

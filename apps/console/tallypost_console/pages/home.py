@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY, Everyone
 from tallypost_console.addresses import address_of
-from tallypost_console.attention import list_concerns
+from tallypost_console.attention import has_many_bounces, list_concerns
 from tallypost_console.charts import Bar
 from tallypost_console.dependencies import require_tenant_id
 from tallypost_console.rendering import AnyRequest, render, render_block
@@ -134,6 +134,7 @@ async def _count(session: AsyncSession, tenant_id: UUID, mode: Mode) -> dict[str
         "emails_today": address_of("/emails", mode=mode, q=f"after:{today:%Y-%m-%d}"),
         "good": week[RecipientStatus.SENT] + week[RecipientStatus.DELIVERED],
         "bounced": week[RecipientStatus.BOUNCED],
+        "bounce_tone": "warning" if has_many_bounces(week) else "",
         "whole": sum(week.values()),
         "handover": await measure_handover(session, tenant_id, mode, today),
         "concerns": list_concerns(mode, week, queue, dead.count),

@@ -21,11 +21,12 @@ from tallypost_providers.types import Outcome
 
 WINDOW_S: Final = 180
 BUCKET_S: Final = 1
+TABLE_STEP_S: Final = 10
 
 _TEMPLATE: Final = "overview.html"
 _GOOD: Final = frozenset({Outcome.ACCEPTED})
 _BAD: Final = frozenset({Outcome.REJECTED})
-"""Everything else comes again."""
+_REPEATED: Final = frozenset(Outcome) - _GOOD - _BAD
 
 
 # Any, here and below: what the template shows.
@@ -57,9 +58,10 @@ async def measure(services: Services) -> dict[str, Any]:
         "numbers": numbers,
         "lines": [
             ("delivered", rates(samples, _GOOD, now)),
-            ("waiting", rates(samples, frozenset(Outcome) - _GOOD - _BAD, now)),
+            ("waiting", rates(samples, _REPEATED, now)),
             ("bounced", rates(samples, _BAD, now)),
         ],
+        "rows": rows_of_table(samples, now),
         "since": f"−{WINDOW_S // 60} min",
         "outcomes": [outcome.value for outcome in Outcome],
     }
@@ -78,3 +80,14 @@ def rates(
     }
     newest = int(now.timestamp()) // BUCKET_S * BUCKET_S
     return [counts.get(at, 0) / BUCKET_S for at in range(newest - WINDOW_S, newest, BUCKET_S)]
+
+
+def rows_of_table(samples: Sequence[SampleBucket], now: dt.datetime) -> list[tuple[str, ...]]:
+    """The same as the lines, ten seconds in a row, the newest first: recipients by outcome."""
+    lines = [rates(samples, outcomes, now) for outcomes in (_GOOD, _REPEATED, _BAD)]
+    rows = []
+    for end in range(WINDOW_S, 0, -TABLE_STEP_S):
+        ago = f"{WINDOW_S - end} to {WINDOW_S - end + TABLE_STEP_S}"
+        sums = (round(sum(line[end - TABLE_STEP_S : end]) * BUCKET_S) for line in lines)
+        rows.append((ago, *(f"{number:,}" for number in sums)))
+    return rows

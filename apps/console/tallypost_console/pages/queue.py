@@ -24,7 +24,6 @@ from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
 from tallypost_domain.queue.requeueing import resend_unconfirmed
 from tallypost_domain.queue.waiting import (
-    COUNT_LIMIT,
     QueueCounts,
     QueueState,
     count_queue,
@@ -58,12 +57,14 @@ class QueuePages(Controller):
         request: AnyRequest,
         session: NamedDependency[AsyncSession],
         tenant: NamedDependency[TenantRow],
+        visitor: NamedDependency[Visitor],
         mode: FromQuery[Mode] = "live",
         only: FromQuery[QueueState | None] = None,
         after: FromQuery[UUID | None] = None,
     ) -> Response[str]:
         """One page of a mode's queue, the email first that was accepted first."""
-        found = await _find(session, tenant.id, mode, only, after)
+        may_requeue = visitor.may(Permission.QUEUE_REQUEUE)
+        found = await _find(session, tenant.id, mode, only, after, may_requeue=may_requeue)
         return render(request, _TEMPLATE, tenant=tenant, **found)
 
     @get("/live")
@@ -77,13 +78,15 @@ class QueuePages(Controller):
     ) -> Stream:
         """The first page whenever it changes. Raises TooManyStreams."""
         tenant_id = require_tenant_id(visitor)
+        may_requeue = visitor.may(Permission.QUEUE_REQUEUE)
 
         async def view() -> str:
             async with services.session(tenant_id) as session:
-                found = await _find(session, tenant_id, mode, only)
+                found = await _find(session, tenant_id, mode, only, may_requeue=may_requeue)
             return render_block(_TEMPLATE, "list", **found)
 
-        return stream(request, services, visitor, (_PATH, tenant_id, mode, only), view)
+        key = (_PATH, tenant_id, mode, only, may_requeue)
+        return stream(request, services, visitor, key, view)
 
     @post("/unconfirmed", status_code=200, opt={OPT_KEY: Permission.QUEUE_REQUEUE})
     async def send_again(
@@ -107,9 +110,7 @@ class QueuePages(Controller):
             peppers=services.peppers,
         )
         back = address_of(_PATH, mode=mode, only="ambiguous")
-        return render(
-            request, "requeued.html", tenant=tenant, mode=mode, done=done, total=None, back=back
-        )
+        return render(request, "requeued.html", tenant=tenant, mode=mode, done=done, back=back)
 
 
 # Any: what the template shows.
@@ -119,6 +120,8 @@ async def _find(
     mode: Mode,
     state: QueueState | None,
     after: UUID | None = None,
+    *,
+    may_requeue: bool,
 ) -> dict[str, Any]:
     page = await list_queue(session, tenant_id, mode, state=state, limit=PAGE_SIZE, after=after)
     counts = await count_queue(session, tenant_id, mode)
@@ -126,6 +129,7 @@ async def _find(
     return {
         "mode": mode,
         "state": state,
+        "is_choice": state == "ambiguous" and may_requeue,
         "emails": page.items,
         "now": utc_now(),
         "tabs": [
@@ -142,5 +146,4 @@ async def _find(
 def _count(counts: QueueCounts, state: QueueState | None) -> str:
     if state is None:
         return ""
-    number = int(getattr(counts, state))
-    return f"{number:,}" + ("+" if number == COUNT_LIMIT else "")
+    return f"{getattr(counts, state):,}" + ("+" if state in counts.incomplete else "")

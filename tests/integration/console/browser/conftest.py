@@ -9,7 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 from tests.integration.console.browser.stocks import Stock, stock
 from tests.integration.console.conftest import OPERATOR, OWNER
 from tests.integration.people.samples import PASSWORD
-from tests.support.chromium import Watcher, run_chromium, watch_violations
+from tests.support.chromium import run_chromium, watch_violations
 from tests.support.database import Database, SeededTenant
 
 
@@ -26,14 +26,6 @@ async def context(chromium: Browser) -> BrowserContext:
     context = await chromium.new_context()
     await watch_violations(context)
     return context
-
-
-@pytest.fixture
-def watcher(context: BrowserContext, console_url: str) -> Watcher:
-    """Notes what the context's pages must not do."""
-    watcher = Watcher(console_url)
-    watcher.watch(context)
-    return watcher
 
 
 @pytest.fixture
@@ -63,8 +55,13 @@ async def stocked(database: Database, people: None, tenant: SeededTenant, tmp_pa
 
 
 async def sign_in(page: Page, url: str, email: str) -> None:
-    """Fill in the form and wait for the start page."""
+    """Go to the form, fill it in, and wait for the start page."""
     await page.goto(f"{url}/login")
+    await fill_in_sign_in(page, email)
+
+
+async def fill_in_sign_in(page: Page, email: str) -> None:
+    """Fill in the form that is open and wait for the page that it leads to."""
     await page.get_by_label("E-mail address").fill(email)
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Sign in").click()

@@ -12,6 +12,8 @@ from tests.integration.console.mail import accept, store_message
 from tests.support.database import Database, SeededTenant
 from tests.support.emails import sandbox_sender
 
+DEAD_LETTERS: Final = 3
+
 _LONG: Final = "A subject that is a good deal longer than a narrow screen has room for in one line"
 _HTML: Final = "<h1 style='color:#345'>Hello</h1><p>Your <b>sample</b> order is on its way.</p>"
 
@@ -23,7 +25,7 @@ _ENDS: Final = (
     ("unconfirmed", "ambiguous", None, None, None),
     ("bounced", "rejected", 550, "5.1.1", "no such user here"),
     ("complained", "accepted", 250, "2.0.0", "queued as 4B21"),
-    ("failed", "unavailable", None, None, "connection refused"),
+    *[("failed", "unavailable", None, None, "connection refused")] * DEAD_LETTERS,
 )
 
 
@@ -31,7 +33,7 @@ class Stock(Struct, frozen=True):
     """What is there to be opened."""
 
     emails: dict[str, UUID]
-    """One email for each status."""
+    """One email for each status; of those that failed there are DEAD_LETTERS."""
     message: UUID
     """In the Inbox."""
 
@@ -73,6 +75,12 @@ async def set_status(database: Database, tenant: SeededTenant, email_id: UUID, s
         await _set_status(link, email_id, status)
 
 
+async def leave_queue(database: Database, tenant: SeededTenant, email_id: UUID) -> None:
+    """Take an email off the queue, as whoever comes to an end with it does."""
+    async with database.pool("tp_deliver") as pool, transaction(pool, [tenant.id]) as link:
+        await link.execute("DELETE FROM send_queue WHERE email_id = $1", email_id)
+
+
 async def _set_status(link: Connection, email_id: UUID, status: str) -> None:
     await link.execute(
         "UPDATE emails SET status = $2, updated_at = now() WHERE id = $1", email_id, status
@@ -112,7 +120,7 @@ async def _end(
         [answer],
         {"greeting": "220 mx.recipient.test ESMTP"},
     )
-    data = {"cause": "attempts_used_up"} if status == "failed" else {"outcome": outcome}
+    data = {"reason": "attempts_exhausted"} if status == "failed" else {"outcome": outcome}
     await link.execute(
         """
         INSERT INTO events (tenant_id, subject_id, id, mode, type, recipient_id, data)

@@ -11,6 +11,7 @@ async def test_from_sign_in_to_the_page_of_an_email(
     page: Page, console_url: str, stocked: Stock
 ) -> None:
     await page.goto(f"{console_url}/login?then=/emails")
+    await expect(page.get_by_label("E-mail address")).to_be_focused()
     await page.keyboard.type(OWNER)
     await page.keyboard.press("Tab")
     await page.keyboard.type(PASSWORD)

@@ -2,18 +2,12 @@
 
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import Page, expect
 
+from tests.integration.console.browser.live_pages import ROWS, cut, open_list
 from tests.integration.console.browser.stocks import Stock, set_status
 from tests.integration.console.mail import accept
 from tests.support.database import Database, SeededTenant
-
-ROWS = "[data-row]"
-
-
-async def open_list(page: Page, url: str) -> None:
-    await page.goto(f"{url}/emails")
-    await page.locator("#live.on").wait_for()
 
 
 async def test_new_email_appears_by_itself(
@@ -64,13 +58,14 @@ async def test_while_paused_new_ones_are_counted_and_shown_on_request(
 ) -> None:
     await open_list(owner_page, console_url)
     before = await owner_page.locator(ROWS).count()
-    await owner_page.get_by_role("button", name="Live").click()
+    await owner_page.get_by_role("button", name="Pause live updates").click()
     await accept(database, tmp_path, tenant, "While paused 1", "While paused 2")
     await expect(owner_page.get_by_role("button", name="2 new")).to_be_visible()
     assert await owner_page.locator(ROWS).count() == before
     await owner_page.get_by_role("button", name="2 new").click()
     await expect(owner_page.locator(ROWS)).to_have_count(before + 2)
     await expect(owner_page.get_by_role("button", name="2 new")).to_be_hidden()
+    await expect(owner_page.locator(ROWS).first.get_by_role("link")).to_be_focused()
 
 
 async def test_many_at_once_become_a_number(
@@ -82,17 +77,14 @@ async def test_many_at_once_become_a_number(
     tmp_path: Path,
 ) -> None:
     await open_list(owner_page, console_url)
-    # Before the page asks again.
-    await owner_page.context.set_offline(True)
+    await cut(owner_page)
     await accept(database, tmp_path, tenant, *(f"One of many {n}" for n in range(30)))
     await owner_page.context.set_offline(False)
-    await owner_page.evaluate("htmx.find('[data-live]')._htmx.sse?.reader?.cancel()")
     await expect(owner_page.get_by_role("button", name="30 new")).to_be_visible()
 
 
 async def test_what_happened_while_the_connection_was_lost_is_shown_afterwards(
     owner_page: Page,
-    context: BrowserContext,
     console_url: str,
     database: Database,
     tenant: SeededTenant,
@@ -100,11 +92,9 @@ async def test_what_happened_while_the_connection_was_lost_is_shown_afterwards(
     tmp_path: Path,
 ) -> None:
     await open_list(owner_page, console_url)
-    await context.set_offline(True)
-    await owner_page.evaluate("htmx.find('[data-live]')._htmx.sse.reader?.cancel()")
-    await expect(owner_page.get_by_text("Reconnecting")).to_be_visible()
+    await cut(owner_page)
     await accept(database, tmp_path, tenant, "In the meantime")
-    await context.set_offline(False)
+    await owner_page.context.set_offline(False)
     await expect(owner_page.locator(ROWS).first).to_contain_text("In the meantime")
     await expect(owner_page.locator("#live.on")).to_be_visible()
 
