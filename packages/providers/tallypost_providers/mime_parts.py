@@ -144,6 +144,8 @@ def quoted_printable(body: bytes) -> bytes:
         encoded = binascii.b2a_qp(body, istext=True)
     if encoded.startswith(b"From "):
         encoded = b"=46=\r\n" + encoded[1:]
+    # The encoder sees to a lone dot of the text, not to one that its own soft line break leaves.
+    encoded = encoded.replace(b"\n.\r\n", b"\n=2E\r\n")
     # The soft line break keeps the line from growing past its limit.
     return encoded.replace(b"\nFrom ", b"\n=46=\r\nrom ")
 
