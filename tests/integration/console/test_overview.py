@@ -138,5 +138,5 @@ async def test_numbers_name_nobody(
 async def test_gallery_shows_each_component_to_operators(operator: Browser) -> None:
     page = await operator.get("/gallery")
     assert page.status_code == 200
-    for said in ("Unconfirmed", "Suspended", "There is no such mailbox.", "No email matches"):
+    for said in ("Unconfirmed", "Suspended", "The mailbox is full.", "No email matches"):
         assert said in page.text
