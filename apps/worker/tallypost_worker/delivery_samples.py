@@ -1,4 +1,4 @@
-"""Counts what this worker hands over, and writes it down each second for people who watch.
+"""Counts what this worker hands over, and writes it down twice a second for people who watch.
 
 Deliveries only add to numbers in memory. Writing is a task of its own, on connections that they
 do not use; what cannot be written is lost.
@@ -20,7 +20,7 @@ from tallypost_domain.queue.samples import Sample, write_samples
 from tallypost_domain.queue.types import Claim
 from tallypost_providers.types import Outcome
 
-WRITE_EVERY_S = 1.0
+WRITE_EVERY_S = 0.5
 
 log = structlog.get_logger()
 

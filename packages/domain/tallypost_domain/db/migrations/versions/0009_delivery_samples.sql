@@ -1,4 +1,4 @@
--- What a worker handed over in about a second, for a page that shows the platform live. It names no
+-- What a worker handed over in about half a second, for a page that shows the platform live. It names no
 -- tenant, so grants guard it. Rows may be lost, and go after an hour: what has to be kept is in
 -- attempts and metrics.
 CREATE TABLE delivery_samples (
