@@ -21,7 +21,7 @@ from tallypost_domain.queue.types import Claim
 from tallypost_providers.base import same_for_all
 from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
 from tallypost_providers.router import choose
-from tallypost_providers.types import Outcome, OutgoingEmail, Provider
+from tallypost_providers.types import Outcome, OutgoingEmail, Provider, SendResult
 from tallypost_telemetry import conventions, metrics
 from tallypost_telemetry.tracing import Span, current_span, error_type
 from tallypost_worker.assembly import Assembler, memory_bytes
@@ -118,7 +118,7 @@ class Delivery:
         started_s = clock.monotonic_s()
         try:
             with handing_over(provider, self._peers.get(provider.account)) as span:
-                result = storable(await provider.send(outgoing, timeout_s), outgoing)
+                result = await _send(provider, outgoing, timeout_s)
                 note_result(span, result)
         except EmailNotBuildable as error:
             self._give_up_or_wait(email, claim, error)
@@ -129,10 +129,6 @@ class Delivery:
             metrics.record_provider_busy(provider.name)
             self._recorder.record(postponed(email, claim, self._worker_id))
             return
-        except Exception:
-            # The edge to code that may be a plugin's. What it did before it broke is unknown.
-            log.exception("delivery.provider_crashed", provider=provider.name)
-            result = same_for_all(outgoing, Outcome.AMBIGUOUS, phase="crashed")
         duration_s = clock.monotonic_s() - started_s
         self._recorder.record(
             handed_over(email, claim, self._worker_id, provider, result, duration_s)
@@ -156,3 +152,15 @@ class Delivery:
                 reason, sum(change.event is RecipientEvent.GAVE_UP for change in settlement.changes)
             )
         self._recorder.record(settlement)
+
+
+async def _send(provider: Provider, outgoing: OutgoingEmail, timeout_s: float) -> SendResult:
+    """What the provider says; raises only what says that nothing has left."""
+    try:
+        return storable(await provider.send(outgoing, timeout_s), outgoing)
+    except (EmailNotBuildable, ProviderBusy):
+        raise
+    except Exception:
+        # The edge to code that may be a plugin's. What it did before it broke is unknown.
+        log.exception("delivery.provider_crashed", provider=provider.name)
+        return same_for_all(outgoing, Outcome.AMBIGUOUS, phase="crashed")
