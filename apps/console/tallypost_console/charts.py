@@ -11,12 +11,9 @@ from typing import Final
 from markupsafe import Markup
 from msgspec import Struct
 
-_WIDTH: Final = 720
 _HEIGHT: Final = 200
-_LEFT: Final = 52
 _TOP: Final = 10
 _BOTTOM: Final = 26
-_PLOT_WIDTH: Final = _WIDTH - _LEFT
 _PLOT_HEIGHT: Final = _HEIGHT - _TOP - _BOTTOM
 _LINES: Final = 4
 _BAR_SHARE: Final = 0.72
@@ -24,8 +21,28 @@ _THINNEST: Final = 1.5
 """A part of one among thousands is still seen."""
 
 
+class Shape(Struct, frozen=True):
+    """How wide a chart is drawn: a page has each in two, and shows the one that it has room for.
+
+    Scaled down to a phone, the words of a wide one could not be read.
+    """
+
+    name: str
+    width: int
+    left: int
+
+    @property
+    def plot_width(self) -> int:
+        """Of what is right of the numbers."""
+        return self.width - self.left
+
+
+WIDE: Final = Shape("wide", 720, 52)
+NARROW: Final = Shape("narrow", 340, 40)
+SHAPES: Final = (WIDE, NARROW)
+
 _HATCH: Final = Markup(
-    '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
+    '<defs><pattern id="hatch-{}" width="6" height="6" patternUnits="userSpaceOnUse" '
     'patternTransform="rotate(45)"><rect class="hatch" width="3" height="6"/></pattern></defs>'
 )
 
@@ -46,29 +63,38 @@ class Bar(Struct, frozen=True):
         return sum(count for _, count in self.parts)
 
 
-def bar_chart(name: str, bars: Sequence[Bar]) -> Markup:
+def bar_chart(name: str, bars: Sequence[Bar], shape: Shape = WIDE) -> Markup:
     """Stacked bars that begin at zero."""
     top = nice_top(max((bar.total for bar in bars), default=0))
-    place = _PLOT_WIDTH / max(1, len(bars))
-    drawn = Markup("").join(_bar(bar, n, place, top) for n, bar in enumerate(bars))
-    return _figure(name, top, _HATCH + drawn)
+    place = shape.plot_width / max(1, len(bars))
+    drawn = Markup("").join(
+        _bar(bar, shape.left + n * place, place, top) for n, bar in enumerate(bars)
+    )
+    return _figure(name, top, _HATCH.format(shape.name) + drawn, shape)
 
 
-def line_chart(name: str, series: Sequence[tuple[str, Sequence[float]]], since: str) -> Markup:
+def line_chart(
+    name: str,
+    series: Sequence[tuple[str, Sequence[float]]],
+    since: str,
+    shape: Shape = WIDE,
+) -> Markup:
     """Lines by the names of their colours, oldest value first; since names the left end."""
     top = nice_top(max((value for _, values in series for value in values), default=0))
     drawn = [
-        Markup('<polyline class="line {}" points="{}"/>').format(colour, _points(values, top))
+        Markup('<polyline class="line {}" points="{}"/>').format(
+            colour, _points(values, top, shape)
+        )
         for colour, values in series
     ]
-    ends = ((_LEFT, "start", since), (_WIDTH, "end", "now"))
+    ends = ((shape.left, "start", since), (shape.width, "end", "now"))
     drawn += [
         Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
             x, _HEIGHT - 8, anchor, text
         )
         for x, anchor, text in ends
     ]
-    return _figure(name, top, Markup("").join(drawn))
+    return _figure(name, top, Markup("").join(drawn), shape)
 
 
 def nice_top(largest: float) -> int:
@@ -89,13 +115,13 @@ def short_count(count: float) -> str:
     return f"{count:g}"
 
 
-def _figure(name: str, top: int, drawn: Markup) -> Markup:
+def _figure(name: str, top: int, drawn: Markup, shape: Shape) -> Markup:
     return Markup(
-        '<svg class="chart" role="group" aria-label="{}" viewBox="0 0 {} {}">{}{}</svg>'
-    ).format(name, _WIDTH, _HEIGHT, _lines(top), drawn)
+        '<svg class="chart {}" role="group" aria-label="{}" viewBox="0 0 {} {}">{}{}</svg>'
+    ).format(shape.name, name, shape.width, _HEIGHT, _lines(top, shape), drawn)
 
 
-def _lines(top: int) -> Markup:
+def _lines(top: int, shape: Shape) -> Markup:
     lines = []
     for n in range(_LINES + 1):
         value = top * n // _LINES
@@ -104,14 +130,14 @@ def _lines(top: int) -> Markup:
             Markup(
                 '<line class="rule" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(_LEFT, _WIDTH, y, y, _LEFT - 8, y + 4, short_count(value))
+            ).format(shape.left, shape.width, y, y, shape.left - 8, y + 4, short_count(value))
         )
     return Markup("").join(lines)
 
 
-def _bar(bar: Bar, index: int, place: float, top: int) -> Markup:
+def _bar(bar: Bar, left: float, place: float, top: int) -> Markup:
     width = place * _BAR_SHARE
-    x = _LEFT + index * place + (place - width) / 2
+    x = left + (place - width) / 2
     y = float(_TOP + _PLOT_HEIGHT)
     drawn = []
     for colour, count in bar.parts:
@@ -144,10 +170,11 @@ def _rectangle(class_: str, x: float, y: float, width: float, height: float) -> 
     )
 
 
-def _points(values: Sequence[float], top: int) -> str:
-    step = _PLOT_WIDTH / max(1, len(values) - 1)
+def _points(values: Sequence[float], top: int, shape: Shape) -> str:
+    step = shape.plot_width / max(1, len(values) - 1)
     return " ".join(
-        f"{_LEFT + n * step:.1f},{_height_at(value, top):.1f}" for n, value in enumerate(values)
+        f"{shape.left + n * step:.1f},{_height_at(value, top):.1f}"
+        for n, value in enumerate(values)
     )
 
 

@@ -41,6 +41,7 @@ def _make_environment() -> Environment:
         themes=THEMES,
         bar_chart=charts.bar_chart,
         line_chart=charts.line_chart,
+        chart_shapes=charts.SHAPES,
     )
     # A global, for a part of a page is rendered without the layout that would import them.
     environment.globals["parts"] = environment.get_template("macros.html").module

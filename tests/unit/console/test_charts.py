@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from tallypost_console.charts import Bar, bar_chart, line_chart, nice_top, short_count
+from tallypost_console.charts import (
+    SHAPES,
+    Bar,
+    Shape,
+    bar_chart,
+    line_chart,
+    nice_top,
+    short_count,
+)
 
 PLOT_TOP, PLOT_BOTTOM = 10.0, 174.0
 LEFT, WIDTH = 52.0, 720.0
@@ -199,3 +207,16 @@ def test_scale_is_counted_in_equal_steps_that_are_short_to_read(largest: int) ->
 )
 def test_counts_on_a_scale_are_short(count: int, text: str) -> None:
     assert short_count(count) == text
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_each_shape_keeps_within_its_width_and_has_a_pattern_of_its_own(shape: Shape) -> None:
+    drawn = bar_chart("Emails", [bar(("sent", 3), is_open=True) for _ in range(7)], shape)
+    root = parse(drawn)
+    for column in of_class(root, "column"):
+        assert shape.left <= number(column, "x")
+        assert number(column, "x") + number(column, "width") <= shape.width
+    assert root.get("viewBox") == f"0 0 {shape.width} 200"
+    assert f'id="hatch-{shape.name}"' in drawn
+    line = of_class(parse(line_chart("Rates", [("sent", [1, 2, 3])], "then", shape)), "line")[0]
+    assert [x for x, _ in points(line)][-1] == shape.width
