@@ -46,7 +46,7 @@ class Swept(Struct, frozen=True):
     """Rows that may have left: listed, and treated by their stream's policy."""
 
 
-_FORGET_WORKERS = "DELETE FROM workers WHERE beat_at < now() - interval '1 day'"
+_FORGET_WORKERS = "DELETE FROM workers WHERE beat_at < now() - interval '1 hour'"
 
 
 async def sweep_abandoned(pool: Pool, policy: RetryPolicy) -> Swept:
