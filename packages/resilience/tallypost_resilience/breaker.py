@@ -63,6 +63,10 @@ class GuardedCall:
         """Count the call as failed, though it raises nothing."""
         self.verdict = Verdict.FAILURE
 
+    def record_down(self) -> None:
+        """The peer said that it takes nothing from us; no further call is needed to open."""
+        self.verdict = Verdict.DOWN
+
 
 class Breaker:
     """Circuits by key: a provider's account, or a host. Keys are ids and may be logged."""
@@ -114,6 +118,11 @@ class Breaker:
             raise
         finally:
             await self._record(key, circuit, ticket, token, call.verdict)
+
+    def wait_s(self, key: str) -> float:
+        """How long this process would refuse a call; 0 where it would let one through."""
+        circuit = self._circuits.get(key)
+        return 0.0 if circuit is None else circuit.wait_s(self._clock())
 
     def state(self, key: str) -> BreakerState:
         """The state of a key's circuit in this process."""
@@ -175,7 +184,7 @@ class Breaker:
             self._report(key, state)
         if ticket.is_probe and self._leases is not None:
             # After a failure nobody else needs to find out the same before open_s has passed.
-            keep_s = self._config.open_s if verdict is Verdict.FAILURE else 0.0
+            keep_s = circuit.open_s if verdict in {Verdict.FAILURE, Verdict.DOWN} else 0.0
             # In a task of its own: inside one that is being cancelled a timeout ends in another
             # cancellation, up to Python 3.11.2, which is Debian 12's.
             await asyncio.create_task(self._leases.keep(key, token, keep_s))

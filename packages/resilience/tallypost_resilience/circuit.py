@@ -27,8 +27,13 @@ class Verdict(enum.Enum):
 
     SUCCESS = "success"
     FAILURE = "failure"
+    DOWN = "down"
+    """The peer says that it takes nothing, whoever asks: no more calls are needed to know."""
     NONE = "none"
     """Nothing: it was cancelled, or failed by a fault of our own."""
+
+
+_BAD = frozenset({Verdict.FAILURE, Verdict.DOWN})
 
 
 class BreakerConfig(Struct, frozen=True, kw_only=True):
@@ -42,6 +47,8 @@ class BreakerConfig(Struct, frozen=True, kw_only=True):
     """The share of failed calls, above 0 and up to 1, from which on the circuit opens."""
     open_s: float = 10.0
     """How long nothing passes before a probe may."""
+    longest_open_s: float | None = None
+    """Each probe that fails doubles that time, up to this; None leaves it as it is."""
     probe_s: float = 60.0
     """How long a probe keeps others out; longer than a call may take."""
 
@@ -51,6 +58,8 @@ class BreakerConfig(Struct, frozen=True, kw_only=True):
             raise ValueError("window_s, open_s and probe_s must be positive and finite")
         if self.min_calls < 1:
             raise ValueError("min_calls must be at least 1")
+        if not self.open_s <= (self.longest_open_s or self.open_s) < math.inf:
+            raise ValueError("longest_open_s must be finite and at least open_s")
         if not 0 < self.failure_rate <= 1:
             raise ValueError("failure_rate must be above 0 and at most 1")
 
@@ -83,8 +92,20 @@ class Circuit:
         # None while closed, else the moment from which on the circuit is half open.
         self._closed_until_s: float | None = None
         self._probe_until_s: float | None = None
+        self._open_s = config.open_s
         # Calls of an earlier round began before the state changed: they say nothing about now.
         self._round = 0
+
+    @property
+    def open_s(self) -> float:
+        """How long it stays open once it opens now."""
+        return self._open_s
+
+    def wait_s(self, now_s: float) -> float:
+        """How long no call would pass; 0 where one would, if only as the probe."""
+        if self._closed_until_s is None:
+            return 0.0
+        return max(0.0, max(self._closed_until_s, self._probe_until_s or 0.0) - now_s)
 
     def state(self, now_s: float) -> BreakerState:
         """The state at this moment."""
@@ -120,6 +141,8 @@ class Circuit:
             return None
         if ticket.is_probe:
             return self._record_probe(verdict, now_s)
+        if verdict is Verdict.DOWN:
+            return self._open(now_s)
         if verdict is not Verdict.NONE and self._is_tripped_by(verdict, now_s):
             return self._open(now_s)
         return None
@@ -129,14 +152,17 @@ class Circuit:
         self._round += 1
         if verdict is Verdict.NONE:
             return None
-        if verdict is Verdict.FAILURE:
+        if verdict in _BAD:
+            longest_s = self._config.longest_open_s or self._config.open_s
+            self._open_s = min(2 * self._open_s, longest_s)
             return self._open(now_s)
         self._closed_until_s = None
+        self._open_s = self._config.open_s
         return BreakerState.CLOSED
 
     def _open(self, now_s: float) -> BreakerState:
         self._round += 1
-        self._closed_until_s = now_s + self._config.open_s
+        self._closed_until_s = now_s + self._open_s
         self._slots.clear()
         return BreakerState.OPEN
 

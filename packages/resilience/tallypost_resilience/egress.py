@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ssl import SSLContext
+from types import SimpleNamespace
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -30,6 +31,7 @@ from tallypost_resilience.egress_rules import (
     EgressRules,
     EgressTimedOut,
     EgressTooLarge,
+    EgressUnreachable,
 )
 from tallypost_telemetry import metrics
 
@@ -88,6 +90,7 @@ class Egress:
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
             trust_env=False,
+            trace_configs=[_trace_departures()],
         )
 
     async def fetch(
@@ -98,14 +101,18 @@ class Egress:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         deadline: Deadline | None = None,
+        leave_by: Deadline | None = None,
         budget: ByteBudget | None = None,
     ) -> EgressResponse:
         """Send one request and return the answer, of whatever status outside 300 to 399.
 
-        deadline may shorten the time that the rules give. budget bounds the answer's body, after
-        decompression, in the place of the rules' max_answer_bytes; a failed answer has spent what
-        arrived of it. Raises EgressForbidden, EgressRedirected, EgressTooLarge, EgressTimedOut,
-        EgressFailed, and ValueError for headers that the client sets itself.
+        deadline may shorten the time that the rules give. A request that has not begun to leave at
+        leave_by never does, so that enough time is left to hear what becomes of it. budget bounds
+        the answer's body, after decompression, in the place of the rules' max_answer_bytes; a
+        failed answer has spent what arrived of it.
+        Raises EgressForbidden and EgressUnreachable, before which nothing of the request has left,
+        EgressRedirected, EgressTooLarge, EgressTimedOut, EgressFailed, and ValueError for headers
+        that the client sets itself.
         """
         if headers and not _RESERVED_HEADERS.isdisjoint(name.lower() for name in headers):
             raise ValueError(f"these headers are not the caller's: {sorted(_RESERVED_HEADERS)}")
@@ -113,17 +120,22 @@ class Egress:
         if deadline is not None:
             limit = deadline.earlier(self._rules.timeout_s)
         started_s = monotonic_s()
+        departure = _Departure(limit)
+        first_limit = limit if leave_by is None else limit.earlier(leave_by.remaining_s)
         try:
-            async with asyncio.timeout(limit.remaining_s):
+            async with asyncio.timeout(first_limit.remaining_s) as departure.scope:
                 response = await self._send(
-                    method, url, headers, body, budget or ByteBudget(self._rules.max_answer_bytes)
+                    departure,
+                    method,
+                    url,
+                    headers,
+                    body,
+                    budget or ByteBudget(self._rules.max_answer_bytes),
                 )
         except AppError as error:
             failure, cause = error, ""
-        except TimeoutError as error:
-            failure, cause = EgressTimedOut(), type(error).__name__
-        except (aiohttp.ClientError, OSError) as error:
-            failure, cause = EgressFailed(), type(error).__name__
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            failure, cause = _describe(error, departure), type(error).__name__
         else:
             self._record(f"{response.status // 100}xx", started_s)
             return response
@@ -139,6 +151,7 @@ class Egress:
 
     async def _send(
         self,
+        departure: "_Departure",
         method: str,
         url: str,
         headers: Mapping[str, str] | None,
@@ -147,7 +160,12 @@ class Egress:
     ) -> EgressResponse:
         checked = self._rules.require_url(url)
         async with self._session.request(
-            method, checked, headers=headers, data=body, allow_redirects=False
+            method,
+            checked,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            trace_request_ctx=departure,
         ) as response:
             if 300 <= response.status < 400:
                 raise EgressRedirected
@@ -182,6 +200,41 @@ def open_socket(rules: EgressRules, target: aiohttp.AddrInfoType) -> socket.sock
         # The client tells connections that fail from errors of its own by OSError.
         raise PermissionError(errno.EACCES, "this address may not be fetched") from error
     return socket.socket(family, kind, protocol)
+
+
+class _Departure:
+    """Whether the first bytes of a request have left; from then on all of its time is its own."""
+
+    def __init__(self, limit: Deadline) -> None:
+        self.has_begun = False
+        self.scope: asyncio.Timeout
+        self._limit = limit
+
+    def begin(self) -> None:
+        """The request leaves now."""
+        self.has_begun = True
+        if not self.scope.expired():
+            self.scope.reschedule(asyncio.get_running_loop().time() + self._limit.remaining_s)
+
+
+def _describe(error: Exception, departure: _Departure) -> AppError:
+    if not departure.has_begun:
+        return EgressUnreachable()
+    return EgressTimedOut() if isinstance(error, TimeoutError) else EgressFailed()
+
+
+def _trace_departures() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+
+    async def note(
+        session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        params: aiohttp.TraceRequestHeadersSentParams,
+    ) -> None:
+        context.trace_request_ctx.begin()
+
+    trace.on_request_headers_sent.append(note)
+    return trace
 
 
 class _CheckedResolver(AbstractResolver):

@@ -60,6 +60,12 @@ class EgressFailed(AppError):
     kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
 
 
+class EgressUnreachable(EgressFailed):
+    """The server could not be reached; nothing of the request has left."""
+
+    code: ClassVar[str] = "egress_unreachable"
+
+
 class EgressRules(Struct, frozen=True, kw_only=True):
     """What one `Egress` allows; raises ValueError where a number means nothing."""
 

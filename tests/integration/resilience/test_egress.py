@@ -29,6 +29,7 @@ from tallypost_resilience.egress_rules import (
     EgressRules,
     EgressTimedOut,
     EgressTooLarge,
+    EgressUnreachable,
 )
 from tests.integration.resilience.certificates import make_contexts
 from tests.support.http_peers import Peer, Script, answer, peer, raw
@@ -316,15 +317,38 @@ async def test_slow_resolver_ends_at_the_time_limit() -> None:
         return ()
 
     async with peer(answer()) as server, egress_to(server, look_up=never, timeout_s=0.1) as egress:
-        with pytest.raises(EgressTimedOut):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", server.url(NAME))
 
 
 async def test_deadline_that_is_over_sends_nothing() -> None:
     async with peer(answer()) as server, egress_to(server) as egress:
-        with pytest.raises(EgressTimedOut):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", server.url(NAME), deadline=Deadline.after(0))
     assert server.requests == []
+
+
+async def test_request_that_cannot_leave_in_time_never_does() -> None:
+    async def never(host: str) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return ()
+
+    async with peer(answer()) as server, egress_to(server, look_up=never) as egress:
+        with pytest.raises(EgressUnreachable):
+            await egress.fetch("GET", server.url(NAME), leave_by=Deadline.after(0.1))
+    assert server.requests == []
+
+
+async def test_request_that_left_in_time_has_all_of_its_time_for_the_answer() -> None:
+    leave_by = Deadline.after(1.0)
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(leave_by.remaining_s + 0.01)
+        await answer()(writer)
+
+    async with peer(late) as server, egress_to(server) as egress:
+        response = await egress.fetch("GET", server.url(NAME), leave_by=leave_by)
+    assert response.body == b"hello"
 
 
 BROKEN: dict[str, Script] = {
@@ -353,15 +377,16 @@ BROKEN: dict[str, Script] = {
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
 async def test_broken_answer_is_an_outage_of_the_server(script: Script) -> None:
     async with peer(script) as server, egress_to(server) as egress:
-        with pytest.raises(EgressFailed):
+        with pytest.raises(EgressFailed) as caught:
             await egress.fetch("GET", server.url(NAME))
+    assert not isinstance(caught.value, EgressUnreachable)
 
 
 async def test_server_that_is_not_there_is_an_outage() -> None:
     async with peer(answer()) as server:
         pass
     async with egress_to(server) as egress:
-        with pytest.raises(EgressFailed):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", server.url(NAME))
 
 
@@ -373,14 +398,14 @@ async def test_name_without_an_address_is_an_outage(error: OSError | None) -> No
         return ()
 
     async with peer(answer()) as server, egress_to(server, look_up=look_up) as egress:
-        with pytest.raises(EgressFailed):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", server.url(NAME))
 
 
 async def test_name_that_nobody_has_is_an_outage() -> None:
     egress = Egress("test", EgressRules())
     try:
-        with pytest.raises(EgressFailed):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", "http://no-such-name.invalid/")
     finally:
         await egress.aclose()
@@ -436,7 +461,7 @@ async def test_tls_asks_for_the_original_name_and_checks_it(tmp_path: Path) -> N
         response = await egress.fetch("GET", server.url(NAME, scheme="https"))
         assert response.body == b"hello"
         assert asked == [NAME]
-        with pytest.raises(EgressFailed):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", server.url("other.example.test", scheme="https"))
     assert len(server.requests) == 1
 
@@ -444,7 +469,7 @@ async def test_tls_asks_for_the_original_name_and_checks_it(tmp_path: Path) -> N
 async def test_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
     server_tls, _ = make_contexts(NAME, tmp_path)
     async with peer(answer(), tls=server_tls) as server, egress_to(server) as egress:
-        with pytest.raises(EgressFailed):
+        with pytest.raises(EgressUnreachable):
             await egress.fetch("GET", server.url(NAME, scheme="https"))
     assert server.requests == []
 

@@ -36,6 +36,7 @@ class Fault(Exception):
 ERRORS: dict[Verdict, BaseException | None] = {
     Verdict.SUCCESS: None,
     Verdict.FAILURE: Outage(),
+    Verdict.DOWN: None,
     Verdict.NONE: Fault(),
 }
 
@@ -54,6 +55,7 @@ class OpenCall(Struct):
     """A call of the model that has begun and not ended."""
 
     guard: AbstractAsyncContextManager[GuardedCall]
+    call: GuardedCall
     era: int
     is_probe: bool
 
@@ -61,7 +63,9 @@ class OpenCall(Struct):
 class BreakerMachine(RuleBasedStateMachine):
     """Ten slots of one second each, so that the model can count exactly."""
 
-    CONFIG = BreakerConfig(window_s=10, min_calls=3, failure_rate=0.5, open_s=5, probe_s=4)
+    CONFIG = BreakerConfig(
+        window_s=10, min_calls=3, failure_rate=0.5, open_s=5, longest_open_s=18, probe_s=4
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +76,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.history: list[tuple[int, bool]] = []
         self.closed_until: int | None = None
         self.probe_until: int | None = None
+        self.open_s = 5
         self.era = 0
 
     def teardown(self) -> None:
@@ -97,13 +102,15 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.runner.run(guard.__aenter__())
             assert refused.value.retry_after_s is not None
             assert refused.value.retry_after_s > 0
+            assert self.breaker.wait_s(KEY) > 0
             return
-        self.runner.run(guard.__aenter__())
+        assert self.breaker.wait_s(KEY) == 0
+        call = self.runner.run(guard.__aenter__())
         is_probe = state is BreakerState.HALF_OPEN
         if is_probe:
             self.era += 1
             self.probe_until = now + int(self.CONFIG.probe_s)
-        self.calls.append(OpenCall(guard, self.era, is_probe))
+        self.calls.append(OpenCall(guard, call, self.era, is_probe))
 
     @rule(data=st.data(), verdict=st.sampled_from(Verdict))
     def end(self, data: st.DataObject, verdict: Verdict) -> None:
@@ -118,8 +125,12 @@ class BreakerMachine(RuleBasedStateMachine):
             self.probe_until = None
             if verdict is Verdict.SUCCESS:
                 self.closed_until = None
-            elif verdict is Verdict.FAILURE:
+                self.open_s = 5
+            elif verdict in {Verdict.FAILURE, Verdict.DOWN}:
+                self.open_s = min(2 * self.open_s, 18)
                 self._open()
+        elif verdict is Verdict.DOWN:
+            self._open()
         elif verdict is not Verdict.NONE:
             self.history.append((self.clock.now_s, verdict is Verdict.FAILURE))
             recent = [failed for at, failed in self.history if at > self.clock.now_s - 10]
@@ -134,7 +145,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def _open(self) -> None:
         self.era += 1
         self.history.clear()
-        self.closed_until = self.clock.now_s + int(self.CONFIG.open_s)
+        self.closed_until = self.clock.now_s + self.open_s
 
     def _state(self) -> BreakerState:
         if self.closed_until is None:
@@ -144,6 +155,8 @@ class BreakerMachine(RuleBasedStateMachine):
 
     def _end(self, call: OpenCall, verdict: Verdict) -> None:
         error = ERRORS[verdict]
+        if verdict is Verdict.DOWN:
+            call.call.record_down()
         leave = call.guard.__aexit__(type(error) if error else None, error, None)
         assert not self.runner.run(leave)
 
