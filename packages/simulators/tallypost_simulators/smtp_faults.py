@@ -1,17 +1,15 @@
 """Tells the SMTP sink how to misbehave."""
 
-import asyncio
-import random
 import re
 from typing import Literal
 
-from msgspec import Struct
+from tallypost_simulators.fault_list import FaultList, ProbableFault
 
 SinkPhase = Literal["connect", "hello", "mail", "rcpt", "data", "body", "final"]
 FaultAction = Literal["reply", "drop", "hang", "drip"]
 
 
-class Fault(Struct, kw_only=True):
+class Fault(ProbableFault, kw_only=True):
     """One way to fail, at one point of the dialogue.
 
     In phase body the sink has seen the first bytes of a message and not yet its end; in phase
@@ -27,49 +25,18 @@ class Fault(Struct, kw_only=True):
     """Code and text, one line. After a 421 the sink hangs up, as the code says."""
     pattern: str | None = None
     """Regular expression that the address must match; for phases mail and rcpt."""
-    probability: float = 1.0
-    times: int | None = None
-    """How many more times it happens; None for ever."""
     drip_s: float = 0.01
 
 
-class Faults:
-    """What goes wrong at a sink; `active` and `latency_s` may be changed while it runs."""
-
-    def __init__(self, *active: Fault, latency_s: float = 0.0, seed: int = 0) -> None:
-        """latency_s comes before every reply; seed makes probable faults repeatable."""
-        self.active = list(active)
-        self.latency_s = latency_s
-        self._random = random.Random(seed)  # noqa: S311 -- decides about failures, not secrets.
-        self._replaced = asyncio.Event()
-
-    @property
-    def is_quiet(self) -> bool:
-        """True where nothing is to go wrong: the sink's fast path."""
-        return not self.active and not self.latency_s
-
-    def replace(self, *active: Fault, latency_s: float = 0.0) -> None:
-        """From now on other things go wrong. Sessions that hang give their reply and go on."""
-        self.active = list(active)
-        self.latency_s = latency_s
-        self._replaced.set()
-        self._replaced = asyncio.Event()
-
-    @property
-    def replaced(self) -> asyncio.Event:
-        """Set by the next `replace`. Whoever hangs takes it together with the fault."""
-        return self._replaced
+class Faults(FaultList[Fault]):
+    """What goes wrong at a sink."""
 
     def take(self, phase: SinkPhase, text: str = "") -> Fault | None:
         """The fault that happens now, counted as used; None where all goes well."""
-        for fault in self.active:
-            if fault.phase != phase or fault.times == 0:
-                continue
-            if fault.pattern is not None and not re.search(fault.pattern, text):
-                continue
-            if self._random.random() >= fault.probability:
-                continue
-            if fault.times is not None:
-                fault.times -= 1
-            return fault
-        return None
+
+        def fits(fault: Fault) -> bool:
+            if fault.phase != phase:
+                return False
+            return fault.pattern is None or re.search(fault.pattern, text) is not None
+
+        return self._take(fits)

@@ -1,0 +1,39 @@
+"""Errors as Amazon SES v2 states them: a status, a name in a header and a message in JSON."""
+
+import json
+
+from aiohttp import web
+
+
+class SESError(Exception):
+    """A request that is refused. Names and statuses are those of AWS's API reference."""
+
+    def __init__(self, status: int, name: str, message: str) -> None:
+        super().__init__(name)
+        self.status = status
+        self.name = name
+        self.message = message
+
+    def response(self, request_id: str) -> web.Response:
+        """The answer on the wire."""
+        return web.Response(
+            status=self.status,
+            headers={"x-amzn-ErrorType": self.name, "x-amzn-RequestId": request_id},
+            content_type="application/json",
+            body=json.dumps({"message": self.message}).encode(),
+        )
+
+
+def bad_request(message: str) -> SESError:
+    """The input is invalid."""
+    return SESError(400, "BadRequestException", message)
+
+
+def not_found(message: str) -> SESError:
+    """What is asked for does not exist."""
+    return SESError(404, "NotFoundException", message)
+
+
+def already_exists(message: str) -> SESError:
+    """What is to be made exists."""
+    return SESError(400, "AlreadyExistsException", message)
