@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from tallypost_core.settings.apps import WorkerSettings
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.inbox.service import store_outgoing
+from tallypost_providers import ses_settings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.registry import get_provider_class
+from tallypost_providers.sendgrid_api import address_of
 from tallypost_providers.types import OutgoingEmail, Provider
 from tallypost_worker.delivery_spans import Peer
 
@@ -22,15 +26,24 @@ def create_accounts(settings: WorkerSettings, pool: Pool) -> tuple[Provider, ...
 
 def peers_of(settings: WorkerSettings) -> dict[str, Peer]:
     """Whom the accounts speak to, by account; one without a peer is left out."""
-    if settings.smtp.host is None:
-        return {}
-    return {"smtp": Peer("smtp", settings.smtp.host, settings.smtp.port)}
+    peers: dict[str, Peer] = {}
+    if settings.smtp.host is not None:
+        peers["smtp"] = Peer("smtp", settings.smtp.host, settings.smtp.port)
+    if "sendgrid" in settings.providers:
+        peers["sendgrid"] = Peer("http", *address_of(settings.sendgrid))
+    if "ses" in settings.providers:
+        peers["ses"] = Peer("http", *ses_settings.address_of(settings.ses))
+    return peers
 
 
 def _create_account(name: str, settings: WorkerSettings) -> Provider:
     # The Protocol says nothing of constructors: what one takes is known for the names below only.
     create: Callable[..., Provider] = get_provider_class(name)
-    groups = {"smtp": settings.smtp}
+    groups: dict[str, Struct] = {
+        "smtp": settings.smtp,
+        "ses": settings.ses,
+        "sendgrid": settings.sendgrid,
+    }
     if name not in groups:
         raise ProviderMisconfigured(
             f"TALLYPOST_PROVIDERS names {name!r}, which has no group of settings. "

@@ -36,6 +36,20 @@ class NoRouteAvailable(ProviderError):
     kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
 
 
+class DomainNotChecked(ProviderError):
+    """The provider did not say where the domain stands; nothing is known to have changed."""
+
+    code: ClassVar[str] = "domain_not_checked"
+    kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
+
+
+class LookUpFailed(ProviderError):
+    """The provider did not say whether it took a message."""
+
+    code: ClassVar[str] = "look_up_failed"
+    kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
+
+
 class ProviderBusy(Exception):
     """The adapter had no connection to spare in time, or is closed; nothing was sent.
 

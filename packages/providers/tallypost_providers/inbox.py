@@ -26,6 +26,7 @@ class InboxProvider:
         events=False,
         reaches_outside=False,
     )
+    rate_per_s: float | None = None
 
     def __init__(self, store: Store) -> None:
         """store keeps the message for the email's recipients: all of them, or it raises.

@@ -37,6 +37,7 @@ class SMTPProvider:
         events=False,
         reaches_outside=True,
     )
+    rate_per_s: float | None = None
 
     def __init__(self, settings: SMTPSettings, account: str) -> None:
         """Raises ProviderMisconfigured, which names the variable; connects to nothing.

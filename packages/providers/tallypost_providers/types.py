@@ -82,7 +82,7 @@ def is_reserved_header(name: str) -> bool:
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a provider can do. Routing reads `reaches_outside`; nothing reads the others yet."""
+    """What a provider can do. Routing reads `reaches_outside` and `keeps_envelope`."""
 
     raw_mime: bool
     """Takes our own MIME bytes, unchanged but for what it says below."""
@@ -185,9 +185,14 @@ class SendResult(Struct, frozen=True, kw_only=True):
     recipients: tuple[RecipientResult, ...]
     provider_message_id: str | None = None
     phase: str = ""
-    """Where it ended: connect, tls, hello, auth, mail, rcpt, data, final, http, or store."""
+    """Where it ended: size or envelope (before any contact), connect, tls, hello, auth, mail, rcpt,
+    data, final, http, or store."""
     evidence: Mapping[str, str] = {}
     """Small facts for the timeline, such as the peer's greeting or queue id."""
+    concerns: Literal["account", "sender"] = "account"
+    """Whom a SUSPENDED is about: the account as a whole, or mail from this domain alone."""
+    pause_s: float | None = None
+    """The account asks for no other handover before so many seconds, whatever became of this."""
 
 
 class Provider(Protocol):
@@ -198,6 +203,9 @@ class Provider(Protocol):
     account: str
     """Which account of it; unique among the running providers."""
     capabilities: Capabilities
+    rate_per_s: float | None
+    """Handovers a second that the account allows, of all processes together; None where no bound
+    is known."""
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Hand one email over, within timeout_s seconds in all.

@@ -11,11 +11,20 @@ from msgspec import Struct
 
 from tallypost_core.settings.groups import SMTPSettings
 from tallypost_providers.inbox import InboxProvider
+from tallypost_providers.message import render
+from tallypost_providers.mime import build_message
+from tallypost_providers.provider_domains import ProviderDomain
 from tallypost_providers.smtp import SMTPProvider
 from tallypost_providers.types import OutgoingEmail, Provider
+from tallypost_simulators.http_faults import HTTPFault
+from tallypost_simulators.sendgrid_account import TakenMail
+from tallypost_simulators.ses_messages import TakenMessage
 from tallypost_simulators.smtp_faults import Fault, Faults
 from tallypost_simulators.smtp_reception import ReceivedMessage
 from tallypost_simulators.smtp_sink import SMTPSink
+from tests.support.sendgrid import expected_message, sendgrid_stage
+from tests.support.ses import answer, running_ses
+from tests.unit.providers.emails import SENDING_DOMAIN
 
 LATE_S = 0.2
 
@@ -39,6 +48,8 @@ class Case(Struct):
     answer_late: Callable[[], None]
     """From now on the other side takes a message and says so a moment later."""
     recover: Callable[[], None]
+    expect: Callable[[OutgoingEmail], bytes] = render
+    """The message that arrives of an email, which without `signs_dkim` is the signed one."""
 
 
 @asynccontextmanager
@@ -92,7 +103,55 @@ async def inbox_case() -> AsyncIterator[Case]:
     )
 
 
+@asynccontextmanager
+async def ses_case() -> AsyncIterator[Case]:
+    """Amazon SES to its simulator."""
+    deliveries: list[Delivery] = []
+
+    def keep(message: TakenMessage) -> None:
+        deliveries.append(Delivery(message.recipients, message.raw))
+
+    async with running_ses(keep) as ses:
+        faults = ses.simulator.faults
+        # Opens the SDK's client, which may take longer than the shortest handover of the suite.
+        await ses.provider.ensure_domain(ProviderDomain(name=SENDING_DOMAIN, dkim_keys=()))
+        yield Case(
+            ses.provider,
+            deliveries,
+            lambda: faults.active.append(answer(503, "ServiceUnavailable", "Later.")),
+            lambda: faults.active.append(HTTPFault(action="hang")),
+            lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
+            faults.replace,
+            # SES signs, by the key that it was given.
+            build_message,
+        )
+
+
+@asynccontextmanager
+async def sendgrid_case() -> AsyncIterator[Case]:
+    """SendGrid to its simulator."""
+    deliveries: list[Delivery] = []
+
+    def keep(mail: TakenMail) -> None:
+        deliveries.append(Delivery(mail.recipients, mail.message))
+
+    unavailable = b'{"errors":[{"message":"service unavailable"}]}'
+    async with sendgrid_stage(keep) as (simulator, provider):
+        faults = simulator.faults
+        yield Case(
+            provider,
+            deliveries,
+            lambda: faults.active.append(HTTPFault(status=503, body=unavailable)),
+            lambda: faults.active.append(HTTPFault(action="hang")),
+            lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
+            faults.replace,
+            expected_message,
+        )
+
+
 CASES: dict[str, Callable[[], AbstractAsyncContextManager[Case]]] = {
     "inbox": inbox_case,
+    "sendgrid": sendgrid_case,
+    "ses": ses_case,
     "smtp": smtp_case,
 }

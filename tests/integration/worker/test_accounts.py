@@ -8,6 +8,8 @@ import pytest
 from tallypost_core.settings.apps import WorkerSettings, load
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
+from tallypost_providers.sendgrid import SendGridProvider
+from tallypost_providers.ses import SESProvider
 from tallypost_providers.smtp import SMTPProvider
 from tallypost_providers.types import Provider
 from tallypost_worker.accounts import create_accounts
@@ -41,7 +43,9 @@ async def test_named_providers_come_first_and_the_inbox_is_always_there(
     ("names", "wanted"),
     [
         ("sntp", r"TALLYPOST_PROVIDERS.*'sntp'.*not installed"),
-        ("smtp,inbox", r"TALLYPOST_PROVIDERS.*'inbox'.*may name: smtp"),
+        ("smtp,inbox", r"TALLYPOST_PROVIDERS.*'inbox'.*may name: .*smtp"),
+        ("ses", "TALLYPOST_SES_REGION is missing"),
+        ("sendgrid", "TALLYPOST_SENDGRID_API_KEY is missing"),
     ],
 )
 async def test_name_that_cannot_be_used_is_refused_beside_the_variable(
@@ -49,6 +53,20 @@ async def test_name_that_cannot_be_used_is_refused_beside_the_variable(
 ) -> None:
     with pytest.raises(ProviderMisconfigured, match=wanted):
         await _accounts(database, tmp_path, TALLYPOST_PROVIDERS=names)
+
+
+async def test_ses_is_an_account_beside_the_relay(database: Database, tmp_path: Path) -> None:
+    chosen = {"TALLYPOST_PROVIDERS": "ses,smtp", "TALLYPOST_SES_REGION": "eu-west-1"}
+    first, relay, inbox = await _accounts(database, tmp_path, **chosen)
+    assert isinstance(first, SESProvider)
+    assert (first.account, relay.account, inbox.account) == ("ses", "smtp", "inbox")
+
+
+async def test_sendgrid_is_an_account_beside_the_relay(database: Database, tmp_path: Path) -> None:
+    chosen = {"TALLYPOST_PROVIDERS": "sendgrid,smtp", "TALLYPOST_SENDGRID_API_KEY": "SG.sample.key"}
+    first, relay, inbox = await _accounts(database, tmp_path, **chosen)
+    assert isinstance(first, SendGridProvider)
+    assert (first.account, relay.account, inbox.account) == ("sendgrid", "smtp", "inbox")
 
 
 async def test_provider_of_another_distribution_is_refused_so_far(

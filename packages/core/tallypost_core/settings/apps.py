@@ -68,8 +68,10 @@ class WorkerSettings(Struct, frozen=True):
     log: groups.LogSettings
     providers: Annotated[
         tuple[str, ...],
-        Meta(description="Names of the platform's providers, best first; `smtp` is usable so far."),
+        Meta(description="The platform's providers, best first: `smtp`, `ses`, `sendgrid`."),
     ] = ("smtp",)
+    ses: groups.SESSettings = groups.SESSettings()
+    sendgrid: groups.SendGridSettings = groups.SendGridSettings()
     tracing: groups.TracingSettings = groups.TracingSettings()
 
 

@@ -26,12 +26,17 @@ class LogSettings(Struct, frozen=True):
     ] = "json"
 
 
-def _require_collector(url: str) -> None:
+def _require_address(url: str) -> None:
     address = urlsplit(url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError("it starts with http:// or https:// and names a host")
     if address.query or address.fragment or "@" in address.netloc:
         raise ValueError("it takes no query, fragment or login")
+
+
+def _require_positive(number: str) -> None:
+    if float(number) <= 0:
+        raise ValueError("it is more than 0")
 
 
 class TracingSettings(Struct, frozen=True):
@@ -42,7 +47,7 @@ class TracingSettings(Struct, frozen=True):
         Meta(
             description="Address of an OpenTelemetry collector that takes OTLP over HTTP, with or "
             "without /v1/traces at its end. Unset, nothing is traced.",
-            extra={"check": _require_collector},
+            extra={"check": _require_address},
         ),
     ] = None
     sample_ratio: Annotated[
@@ -322,6 +327,23 @@ class DeliverySettings(Struct, frozen=True):
         float,
         Meta(gt=0, le=24, description="Longest handover to a provider; shorter than a lease."),
     ] = 20.0
+    processes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Worker processes that share the rates of provider accounts. While Redis "
+            "is away each takes its share; otherwise it has no effect.",
+        ),
+    ] = 1
+    warm_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.5,
+            description="Share of live mail that asks the second account of its route first, so "
+            "that it is known to work when the first one fails. 0 leaves it cold.",
+        ),
+    ] = 0.0
 
 
 class SMTPSettings(Struct, frozen=True):
@@ -345,6 +367,97 @@ class SMTPSettings(Struct, frozen=True):
             le=500,
             description="Connections that one worker process keeps to the SMTP relay. Postfix "
             "takes 50 of a client unless told otherwise, so the default suits two processes.",
+        ),
+    ] = 25
+
+
+class SESSettings(Struct, frozen=True):
+    """The platform's account at Amazon SES; read where `ses` is one of the providers."""
+
+    region: Annotated[str | None, Meta(description="Region of the account, such as eu-west-1.")] = (
+        None
+    )
+    access_key_id: Annotated[
+        str | None,
+        Meta(
+            description="Id of an access key. Unset, the usual credentials of AWS are used: "
+            "variables, profile, or the role of the machine."
+        ),
+    ] = None
+    secret_access_key: Annotated[Secret | None, Meta(description="Secret of that access key.")] = (
+        None
+    )
+    configuration_set: Annotated[
+        str | None,
+        Meta(description="Configuration set of each message; SES reports events by it."),
+    ] = None
+    tenant_name: Annotated[
+        str | None, Meta(description="Tenant of SES that each message is sent for.")
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Address of a VPC endpoint, or of a simulator on loopback. Unset, it is "
+            "that of the Region.",
+            extra={"check": _require_address},
+        ),
+    ] = None
+    rate_per_s: Annotated[
+        float | None,
+        Meta(
+            description="Emails a second that all workers together hand over, such as the sending "
+            "rate of the account where each email has one recipient; more than 0. Unset, SES "
+            "itself refuses what is too fast.",
+            extra={"check": _require_positive},
+        ),
+    ] = None
+    connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=500,
+            description="Connections that one worker process keeps to SES. Each hands over one "
+            "message at a time.",
+        ),
+    ] = 25
+
+
+class SendGridSettings(Struct, frozen=True):
+    """The platform's account at SendGrid; read where `sendgrid` is one of the providers."""
+
+    api_key: Annotated[
+        Secret | None,
+        Meta(
+            description="API key with Mail Send and Sender Authentication, and with Email Activity "
+            "where that is asked. A subuser's mail needs a key that was made in the subuser."
+        ),
+    ] = None
+    region: Annotated[
+        Literal["global", "eu"],
+        Meta(description="eu for the key of a subuser of the EU region, global for all others."),
+    ] = "global"
+    endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Address of a simulator on loopback, or of a proxy by https. Unset, it is "
+            "that of the region.",
+            extra={"check": _require_address},
+        ),
+    ] = None
+    activity_lookup: Annotated[
+        bool,
+        Meta(
+            description="Whether the Email Activity Feed may be asked if an unconfirmed email was "
+            "taken. SendGrid sells it as an add-on."
+        ),
+    ] = False
+    connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=500,
+            description="Connections that one worker process keeps to SendGrid. Each hands over "
+            "one email at a time.",
         ),
     ] = 25
 

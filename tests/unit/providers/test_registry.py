@@ -1,4 +1,4 @@
-"""Which account takes an email, and where providers come from."""
+"""Where providers come from, and which settings they refuse."""
 
 import sys
 from pathlib import Path
@@ -7,45 +7,10 @@ import pytest
 
 from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
-from tallypost_providers.errors import NoRouteAvailable, ProviderMisconfigured
+from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.registry import get_provider_class, list_provider_names
-from tallypost_providers.router import choose
 from tallypost_providers.smtp import SMTPProvider
-from tallypost_providers.types import OutgoingEmail, Provider
-
-
-async def keep_nothing(email: OutgoingEmail, message: bytes) -> None:
-    """A store for a provider that is never asked to send."""
-
-
-def smtp(account: str) -> Provider:
-    return SMTPProvider(SMTPSettings(host="relay.example.com", security="none"), account)
-
-
-def test_live_mail_takes_the_first_account_that_reaches_outside() -> None:
-    first, second = smtp("first"), smtp("second")
-    assert choose([InboxProvider(keep_nothing), first, second], "live") is first
-
-
-def test_test_mail_takes_the_inbox_wherever_it_stands() -> None:
-    inbox = InboxProvider(keep_nothing)
-    assert choose([smtp("first"), inbox], "test") is inbox
-
-
-def test_test_mail_never_leaves_even_where_nothing_else_is_left() -> None:
-    with pytest.raises(NoRouteAvailable):
-        choose([smtp("first"), smtp("second")], "test")
-
-
-def test_live_mail_never_ends_in_the_inbox() -> None:
-    with pytest.raises(NoRouteAvailable):
-        choose([InboxProvider(keep_nothing)], "live")
-
-
-def test_no_account_is_no_route() -> None:
-    with pytest.raises(NoRouteAvailable):
-        choose([], "live")
 
 
 def test_installed_providers_are_found_by_name() -> None:

@@ -1,0 +1,142 @@
+"""One client of the AWS SDK for SES, opened by its first use."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+from tallypost_core.settings.groups import SESSettings
+from tallypost_providers.errors import ProviderBusy
+from tallypost_providers.ses_answers import (
+    SESReply,
+    read_answer,
+    read_error,
+    read_missing_credentials,
+    read_silence,
+    read_undocumented,
+)
+from tallypost_providers.ses_session import AnswerUndocumented, Departure, SESSession
+from tallypost_providers.smtp_deadlines import Budget
+
+# AWS ends a connection that is idle for 20 s or so; below that, few are found dead.
+_KEPT_IDLE_S = 12
+
+_CREDENTIAL_ERRORS = (
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+
+class SESClient:
+    """Calls operations of SES v2; what a peer does is a reply and never an exception.
+
+    Nothing is repeated: after a silence the SDK would send a message twice. Credentials are those
+    of the settings, else what the SDK finds (variables, profile, role of the machine), looked for
+    again with each call until there are some.
+    """
+
+    def __init__(self, settings: SESSettings) -> None:
+        """Connects to nothing and reads no file."""
+        self._settings = settings
+        self._opening = asyncio.Lock()
+        self._resources = contextlib.AsyncExitStack()
+        # Any: aioboto3 ships no types.
+        self._session: Any = None
+        self._client: Any = None
+        self._calls = 0
+        self._is_closed = False
+
+    async def call(self, operation: str, budget: Budget, **parameters: object) -> SESReply:
+        """One operation by its name in the SDK, such as `send_email`.
+
+        Connecting may take what the budget gives to that phase, and the whole call no longer than
+        to its end. Raises ProviderBusy once the client is closed.
+        """
+        if self._is_closed:
+            raise ProviderBusy
+        self._calls += 1
+        try:
+            return await self._call(operation, Departure(budget), parameters)
+        finally:
+            self._calls -= 1
+            await self._close_if_unused()
+
+    async def close(self) -> None:
+        """Close the client, or leave that to the last call under way; may run twice."""
+        self._is_closed = True
+        await self._close_if_unused()
+
+    async def _call(
+        self, operation: str, departure: Departure, parameters: dict[str, object]
+    ) -> SESReply:
+        try:
+            async with departure:
+                client = await self._open()
+                answer = await getattr(client, operation)(**parameters)
+        except ClientError as error:
+            return read_error(error)
+        except AnswerUndocumented as error:
+            return read_undocumented(error)
+        except _CREDENTIAL_ERRORS as error:
+            return read_missing_credentials(error)
+        except ParamValidationError:
+            # A call of ours that cannot be; it says nothing about a peer.
+            raise
+        except (BotoCoreError, aiohttp.ClientError, OSError) as error:
+            return read_silence(error, departure)
+        return read_answer(answer)
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._client is None:
+                self._client = await self._resources.enter_async_context(await self._create())
+            return self._client
+
+    async def _create(self) -> Any:
+        if self._session is None:
+            self._session = self._create_session()
+        # A client that is made without credentials never looks for any again.
+        if await self._session.get_credentials() is None:
+            raise NoCredentialsError
+        return self._session.client(
+            "sesv2", endpoint_url=self._settings.endpoint, config=self._config()
+        )
+
+    def _create_session(self) -> Any:
+        secret = self._settings.secret_access_key
+        return aioboto3.Session(
+            aws_access_key_id=self._settings.access_key_id,
+            aws_secret_access_key=secret.reveal() if secret else None,
+            region_name=self._settings.region,
+        )
+
+    def _config(self) -> AioConfig:
+        return AioConfig(
+            http_session_cls=SESSession,
+            connector_args={"keepalive_timeout": _KEPT_IDLE_S},
+            max_pool_connections=self._settings.connections,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+        )
+
+    async def _close_if_unused(self) -> None:
+        if self._is_closed and not self._calls:
+            self._client = None
+            await self._resources.aclose()
