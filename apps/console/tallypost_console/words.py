@@ -8,6 +8,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.queue.account_states import AccountCondition
 from tallypost_domain.queue.requeueing import SkipReason
 from tallypost_providers.types import Outcome
 
@@ -32,6 +33,17 @@ _TONES: Final[Mapping[str, str]] = {
     Outcome.SUSPENDED: "danger",
     Outcome.UNAVAILABLE: "warning",
     Outcome.AMBIGUOUS: "warning",
+    AccountCondition.WELL: "success",
+    AccountCondition.PAUSED: "warning",
+    AccountCondition.OPEN: "danger",
+    AccountCondition.HALF_OPEN: "info",
+}
+
+_CONDITIONS: Final[Mapping[AccountCondition, str]] = {
+    AccountCondition.WELL: "takes mail",
+    AccountCondition.PAUSED: "asked for a pause",
+    AccountCondition.OPEN: "breaker open",
+    AccountCondition.HALF_OPEN: "being tried",
 }
 
 _SKIP_REASONS: Final[Mapping[SkipReason, str]] = {
@@ -50,7 +62,7 @@ _KILO = 1000
 
 
 def tone(state: str) -> str:
-    """How a state of a recipient or an outcome of an attempt is coloured."""
+    """How a state of a recipient or an account, or an attempt's outcome, is coloured."""
     return _TONES.get(state, NEUTRAL)
 
 
@@ -136,8 +148,14 @@ def skip_reason(reason: SkipReason) -> str:
     return _SKIP_REASONS[reason]
 
 
+def condition(state: AccountCondition) -> str:
+    """What stands between a provider account and the next email."""
+    return _CONDITIONS[state]
+
+
 FILTERS: Final = {
     "skip_reason": skip_reason,
+    "condition": condition,
     "with_code": with_code,
     "answer_line": answer_line,
     "tone": tone,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from msgspec import Struct
+from redis.asyncio import Redis
 
 from tallypost_core.collector import spare_the_collector
 from tallypost_core.crypto import KeyRing
@@ -21,17 +22,22 @@ from tallypost_domain.queue.depths import LaneDepth, measure_depth
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
 from tallypost_providers.types import Provider
+from tallypost_resilience.breaker import Breaker
+from tallypost_resilience.cluster_limiter import ClusterLimiter
+from tallypost_resilience.redis_client import connect
 from tallypost_resilience.retry import RetryPolicy
 from tallypost_telemetry import logging, metrics, serving, tracing
 from tallypost_telemetry.checks.postgres import check_postgres
 from tallypost_telemetry.object_store_spans import open_traced_store
 from tallypost_telemetry.ops import OpsApp
+from tallypost_worker.account_reports import report_accounts
 from tallypost_worker.accounts import create_accounts, peers_of
 from tallypost_worker.assembly import Assembler
 from tallypost_worker.chores import run_chores
 from tallypost_worker.delivery import Delivery
 from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.delivery_samples import DeliverySamples
+from tallypost_worker.fleet import BREAKER, Fleet
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -96,6 +102,8 @@ class _Parts(Struct, frozen=True):
     samples: DeliverySamples
     assembler: Assembler
     providers: Sequence[Provider]
+    fleet: Fleet
+    redis: Redis
 
 
 async def _work(
@@ -118,6 +126,7 @@ async def _work(
                 tasks.create_task(_measure(deliver_pool)),
                 tasks.create_task(run_chores(chore_pool, settings.redis.url)),
                 tasks.create_task(parts.samples.run(chore_pool)),
+                tasks.create_task(report_accounts(chore_pool, parts.worker_id, parts.fleet)),
             ]
             await loop.run(stop)
             for task in background:
@@ -131,6 +140,7 @@ async def _work(
         for provider in parts.providers:
             await _close(provider)
         await parts.assembler.close()
+        await parts.redis.aclose()
         await _sign_off(heartbeat)
 
 
@@ -145,9 +155,17 @@ def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
     heartbeat = Heartbeat(url, worker_id)
     due = DueTenants(pool, url)
     samples = DeliverySamples(worker_id)
+    redis = connect(settings.redis.url)
+    fleet = Fleet(
+        providers,
+        concurrency=settings.delivery.concurrency,
+        warm_share=settings.delivery.warm_share,
+        breaker=Breaker("providers", BREAKER, redis=redis),
+        limiter=ClusterLimiter(redis, processes=settings.delivery.processes),
+    )
     delivery = Delivery(
         worker_id,
-        providers=providers,
+        fleet=fleet,
         assembler=assembler,
         recorder=recorder,
         heartbeat=heartbeat,
@@ -165,7 +183,9 @@ def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
         due=due,
         concurrency=settings.delivery.concurrency,
     )
-    return _Parts(worker_id, loop, recorder, heartbeat, due, samples, assembler, providers)
+    return _Parts(
+        worker_id, loop, recorder, heartbeat, due, samples, assembler, providers, fleet, redis
+    )
 
 
 def _policy(settings: WorkerSettings) -> RetryPolicy:

@@ -1,8 +1,9 @@
-"""One email's turn in a worker: assemble, wait for the mark, hand over, report the result.
+"""One email's turn in a worker: find who takes it, assemble, wait for the mark, hand over, report.
 
 Whatever fails before the mark has not left and is simply due again.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from uuid import UUID
@@ -19,20 +20,24 @@ from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.types import Claim
 from tallypost_providers.base import same_for_all
-from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
-from tallypost_providers.router import choose
+from tallypost_providers.errors import EmailNotBuildable, NoRouteAvailable, ProviderBusy
 from tallypost_providers.types import Outcome, OutgoingEmail, Provider, SendResult
+from tallypost_resilience.breaker import BreakerOpen
+from tallypost_resilience.bulkhead import BulkheadFull
 from tallypost_telemetry import conventions, metrics
 from tallypost_telemetry.tracing import Span, current_span, error_type
 from tallypost_worker.assembly import Assembler, memory_bytes
 from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.delivery_spans import Peer, handing_over, note_result, processing
+from tallypost_worker.fleet import AccountPaused, Fleet
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
 from tallypost_worker.memory_budget import MemoryBudget
 from tallypost_worker.recorder import Recorder
+from tallypost_worker.routing import ways_of
 from tallypost_worker.settlements import (
     given_up,
     handed_over,
+    may_fail_over,
     permanent_reason,
     postponed,
     storable,
@@ -44,6 +49,7 @@ LEAST_TIMEOUT_S = 1.0
 
 _MEMORY_BYTES = 128_000_000
 _RETRY_S = 1.0
+_LEAST_WAIT_S = 0.1
 # Something else of ours is away (object store, key ring, every provider account).
 _OUTAGE_RETRY_S = 30.0
 
@@ -57,7 +63,7 @@ class Delivery:
         self,
         worker_id: UUID,
         *,
-        providers: Sequence[Provider],
+        fleet: Fleet,
         assembler: Assembler,
         recorder: Recorder,
         heartbeat: Heartbeat,
@@ -67,7 +73,7 @@ class Delivery:
     ) -> None:
         """timeout_s is the longest handover; peers, by account, are for traces only."""
         self._worker_id = worker_id
-        self._providers = providers
+        self._fleet = fleet
         self._assembler = assembler
         self._recorder = recorder
         self._heartbeat = heartbeat
@@ -88,9 +94,13 @@ class Delivery:
                 span.note({conventions.HOLD_REASON: email.hold_reason})
             self._recorder.record(unsent(email, self._worker_id))
             return True
+        ways = ways_of(email, self._fleet)
+        provider = self._fleet.find_ready(ways, email.domain_id)
+        if provider is None:
+            self._wait_for_account(email, ways)
+            return True
         async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
             try:
-                provider = choose(self._providers, email.mode)
                 outgoing = await self._assembler.assemble(email)
             except (AppError, CryptoError, ObjectNotFound) as error:
                 self._give_up_or_wait(email, email.claim, error)
@@ -104,11 +114,16 @@ class Delivery:
             claim = await self._recorder.mark(email.claim)
             if claim is None:
                 return False
-            await self._hand_over(email, claim, outgoing, provider)
+            await self._hand_over(email, claim, outgoing, provider, ways)
             return True
 
     async def _hand_over(
-        self, email: LoadedEmail, claim: Claim, outgoing: OutgoingEmail, provider: Provider
+        self,
+        email: LoadedEmail,
+        claim: Claim,
+        outgoing: OutgoingEmail,
+        provider: Provider,
+        ways: Sequence[Provider],
     ) -> None:
         lease_s = self._heartbeat.remaining_s - LEASE_MARGIN_S
         timeout_s = min(self._timeout_s, lease_s)
@@ -118,7 +133,9 @@ class Delivery:
         started_s = clock.monotonic_s()
         try:
             with handing_over(provider, self._peers.get(provider.account)) as span:
-                result = await _send(provider, outgoing, timeout_s)
+                async with self._fleet.turn(provider) as call:
+                    result = await _send(provider, outgoing, timeout_s)
+                    self._fleet.learn(call, provider, email.domain_id, result)
                 note_result(span, result)
         except EmailNotBuildable as error:
             self._give_up_or_wait(email, claim, error)
@@ -129,14 +146,47 @@ class Delivery:
             metrics.record_provider_busy(provider.name)
             self._recorder.record(postponed(email, claim, self._worker_id))
             return
+        except (BreakerOpen, BulkheadFull, AccountPaused) as error:
+            # So it became while the email was made ready.
+            self._postpone(email, claim, error.retry_after_s or _RETRY_S)
+            return
         duration_s = clock.monotonic_s() - started_s
+        fails_over = may_fail_over(result) and self._is_other_ready(email, provider, ways)
         self._recorder.record(
-            handed_over(email, claim, self._worker_id, provider, result, duration_s)
+            handed_over(
+                email, claim, self._worker_id, provider, result, duration_s, fails_over=fails_over
+            )
         )
+        if fails_over:
+            metrics.record_failover(provider.name)
         metrics.record_handover(
             provider.name, [to.outcome.value for to in result.recipients], duration_s
         )
         self._samples.record(email, claim, provider.name, [to.outcome for to in result.recipients])
+
+    def _is_other_ready(
+        self, email: LoadedEmail, provider: Provider, ways: Sequence[Provider]
+    ) -> bool:
+        """Whether an account could be asked now that was not asked in this round."""
+        others = [
+            way for way in ways if way is not provider and way.account not in email.refused_by
+        ]
+        return self._fleet.find_ready(others, email.domain_id) is not None
+
+    def _wait_for_account(self, email: LoadedEmail, ways: Sequence[Provider]) -> None:
+        if not ways:
+            self._give_up_or_wait(email, email.claim, NoRouteAvailable())
+            return
+        wait_s = self._fleet.shortest_wait_s(ways, email.domain_id)
+        self._postpone(email, email.claim, wait_s)
+
+    def _postpone(self, email: LoadedEmail, claim: Claim, wait_s: float) -> None:
+        """Nothing has left, and some account may be asked in wait_s seconds."""
+        # Not all at one moment: they have waited together.
+        retry_in_s = wait_s * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
+        self._recorder.record(
+            postponed(email, claim, self._worker_id, retry_in_s=max(retry_in_s, _LEAST_WAIT_S))
+        )
 
     def _give_up_or_wait(self, email: LoadedEmail, claim: Claim, error: Exception) -> None:
         current_span().fail(error_type(error))

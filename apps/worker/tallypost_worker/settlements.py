@@ -1,5 +1,6 @@
 """Builds what goes on record for each way in which an email's turn can end."""
 
+import math
 from uuid import UUID
 
 import msgspec
@@ -18,7 +19,13 @@ from tallypost_domain.queue.types import (
 )
 from tallypost_providers.base import clip
 from tallypost_providers.errors import EmailNotBuildable
-from tallypost_providers.types import OutgoingEmail, Provider, RecipientResult, SendResult
+from tallypost_providers.types import (
+    Outcome,
+    OutgoingEmail,
+    Provider,
+    RecipientResult,
+    SendResult,
+)
 
 
 def storable(result: SendResult, outgoing: OutgoingEmail) -> SendResult:
@@ -36,6 +43,8 @@ def storable(result: SendResult, outgoing: OutgoingEmail) -> SendResult:
         provider_message_id=_clip(checked.provider_message_id),
         phase=clip(checked.phase),
         evidence={clip(name): clip(value) for name, value in checked.evidence.items()},
+        concerns=checked.concerns,
+        pause_s=_bounded(checked.pause_s),
     )
 
 
@@ -46,8 +55,13 @@ def handed_over(
     provider: Provider,
     result: SendResult,
     duration_s: float,
+    *,
+    fails_over: bool,
 ) -> Settlement:
-    """A provider answered, or kept silent, about the recipients that it was asked for."""
+    """A provider answered, or kept silent, about the recipients that it was asked for.
+
+    fails_over: `may_fail_over` holds, and there is another account to ask.
+    """
     return Settlement(
         claim=claim,
         worker_id=worker_id,
@@ -60,8 +74,19 @@ def handed_over(
             duration_s=duration_s,
         ),
         changes=(*changes_of(result), *_suppressed(email)),
+        fails_over=fails_over,
         as_loaded=_as_loaded(email, claim),
     )
+
+
+def may_fail_over(result: SendResult) -> bool:
+    """Whether all whom the provider left unsettled may be sent to by another account at once."""
+    unsettled = [
+        recipient.outcome
+        for recipient in result.recipients
+        if recipient.outcome not in {Outcome.ACCEPTED, Outcome.REJECTED}
+    ]
+    return bool(unsettled) and all(outcome.may_fail_over for outcome in unsettled)
 
 
 def unsent(email: LoadedEmail, worker_id: UUID) -> Settlement:
@@ -146,8 +171,15 @@ def _as_loaded(email: LoadedEmail, claim: Claim) -> StoredEmail:
 
 def _storable(recipient: RecipientResult) -> RecipientResult:
     return msgspec.structs.replace(
-        recipient, enhanced_code=_clip(recipient.enhanced_code), detail=clip(recipient.detail)
+        recipient,
+        enhanced_code=_clip(recipient.enhanced_code),
+        detail=clip(recipient.detail),
+        retry_after_s=_bounded(recipient.retry_after_s),
     )
+
+
+def _bounded(wait_s: float | None) -> float | None:
+    return wait_s if wait_s is not None and 0 <= wait_s < math.inf else None
 
 
 def _clip(text: str | None) -> str | None:

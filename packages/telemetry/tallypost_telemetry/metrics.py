@@ -64,6 +64,12 @@ _PROVIDER_BUSY = Counter(
     ("provider",),
     registry=REGISTRY,
 )
+_FAILOVERS = Counter(
+    "tallypost_failovers_total",
+    "Handovers that the provider did not take, whose email went on to another account at once.",
+    ("provider",),
+    registry=REGISTRY,
+)
 _FLUSH_DURATION = Histogram(
     "tallypost_accept_flush_duration_seconds",
     "Time that one commit of accepted emails took in the database.",
@@ -202,6 +208,11 @@ def record_handover(provider: str, outcomes: Iterable[str], duration_s: float) -
 def record_provider_busy(provider: str) -> None:
     """Count one handover for which no connection became free in time."""
     _PROVIDER_BUSY.labels(provider).inc()
+
+
+def record_failover(provider: str) -> None:
+    """Count one handover whose email goes on from this provider to another account."""
+    _FAILOVERS.labels(provider).inc()
 
 
 def record_claim(size: int, duration_s: float) -> None:

@@ -19,7 +19,7 @@ _INSERT_ATTEMPT = """
     INSERT INTO attempts (
         tenant_id, email_id, id, attempt, fence, worker_id, provider, account, outcome, phase,
         recipients, evidence, duration_s
-    ) VALUES ($1, $2, $3, $4, 1, $5, 'smtp', 'relay', $6, $7, $8, $9, 0.035)
+    ) VALUES ($1, $2, $3, $4, 1, $5, 'smtp', $6, $7, $8, $9, $10, 0.035)
 """
 _INSERT_EVENT = """
     INSERT INTO events (tenant_id, subject_id, id, mode, type, recipient_id, data)
@@ -50,7 +50,14 @@ async def accept(
 
 
 async def record_attempt(
-    database: Database, tenant: SeededTenant, email_id: UUID, number: int, outcome: str, phase: str
+    database: Database,
+    tenant: SeededTenant,
+    email_id: UUID,
+    number: int,
+    outcome: str,
+    phase: str,
+    *,
+    account: str = "relay",
 ) -> None:
     """Write down a handover and its event, as a worker does; detail is `answer <number>`."""
     async with _writing(database, tenant) as connection:
@@ -70,6 +77,7 @@ async def record_attempt(
             new_id(),
             number,
             new_id(),
+            account,
             outcome,
             phase,
             [answer],

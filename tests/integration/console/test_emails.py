@@ -144,6 +144,19 @@ async def test_attempts_and_events_come_in_their_order(
     assert len(re.findall(r'class="gap">\+', page)) == 2
 
 
+async def test_attempt_that_went_on_to_another_account_says_so(
+    owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    (email_id,) = await accept(database, tmp_path, tenant, "A subject")
+    await record_attempt(database, tenant, email_id, 1, "unavailable", "connect")
+    await record_attempt(database, tenant, email_id, 1, "accepted", "final", account="second")
+    page = (await owner.get(f"/emails/{email_id}")).text
+    attempts = page.split("Delivery attempts")[1].split('id="message"')[0]
+    assert "Attempt 2" in attempts
+    assert attempts.count("Moved on to second") == 1
+    assert attempts.index("Moved on to second") < attempts.index("Attempt 2")
+
+
 async def test_email_leads_to_its_copies_in_the_inbox(
     owner: Browser, database: Database, tenant: SeededTenant, tmp_path: Path
 ) -> None:

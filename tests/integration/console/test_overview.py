@@ -7,7 +7,8 @@ from uuid import UUID
 import httpx
 
 from tallypost_core.ids import new_id
-from tallypost_domain.queue.claims import LEASE_S
+from tallypost_domain.queue.account_states import AccountCondition, AccountState, write_states
+from tallypost_domain.queue.claims import LEASE_S, beat
 from tallypost_domain.queue.samples import AGE_BOUNDS_S, Sample, write_samples
 from tallypost_providers.types import Outcome
 from tests.integration.console.reading import main, tile, words
@@ -140,3 +141,23 @@ async def test_gallery_shows_each_component_to_operators(operator: Browser) -> N
     assert page.status_code == 200
     for said in ("Unconfirmed", "Suspended", "The mailbox is full.", "No email matches"):
         assert said in page.text
+
+
+async def test_accounts_are_shown_as_the_workers_see_them(
+    operator: Browser, database: Database
+) -> None:
+    assert "No worker has said yet" in panel(await operator.get("/overview"), "Provider accounts")
+    first, second = new_id(), new_id()
+    well = AccountState("smtp", "smtp", AccountCondition.WELL)
+    down = AccountState("ses", "ses", AccountCondition.OPEN, 42.0)
+    async with (
+        database.connect("tp_deliver") as deliverer,
+        database.pool("tp_worker") as pool,
+    ):
+        for worker_id in (first, second):
+            await beat(deliverer, worker_id)
+            await write_states(pool, worker_id, [well])
+        await write_states(pool, second, [down])
+    said = panel(await operator.get("/overview"), "Provider accounts")
+    assert re.search(r"Breaker open ses seen by 1 worker since .*, asked again in 4[012]", said)
+    assert re.search(r"Takes mail smtp seen by 2 workers since", said)

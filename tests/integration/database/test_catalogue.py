@@ -14,6 +14,7 @@ NOT_TENANT_OWNED = {
     "people": "a person may be a member of several tenants",
     "sessions": "belongs to a person",
     "workers": "belongs to the platform",
+    "account_states": "how accounts do, as each worker sees them",
     "delivery_samples": "counts of the platform",
     "alembic_version": "belongs to the migrations",
 }

@@ -41,6 +41,7 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "INSERT, SELECT, UPDATE",
     },
     "tp_console": {
+        "account_states": "SELECT",
         "api_keys": (
             "INSERT, SELECT (created_at, id, last_four, mode, name, permission, prefix, "
             "rate_limit_per_s, revoked_at, stream, tenant_id), UPDATE (revoked_at)"
@@ -103,7 +104,11 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "SELECT",
         "workers": "SELECT",
     },
-    "tp_worker": {"delivery_samples": "DELETE, INSERT, SELECT"},
+    "tp_worker": {
+        "account_states": "INSERT, SELECT, UPDATE",
+        "delivery_samples": "DELETE, INSERT, SELECT",
+        "workers": "SELECT (id)",
+    },
 }
 
 FUNCTIONS: dict[str, set[str]] = {

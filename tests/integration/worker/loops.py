@@ -13,17 +13,22 @@ from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.types import Lane
 from tallypost_providers.base import same_for_all
 from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
+from tallypost_resilience.breaker import Breaker
+from tallypost_resilience.circuit import BreakerConfig
+from tallypost_resilience.limiter import LocalLimiter
 from tallypost_resilience.retry import RetryPolicy
 from tallypost_worker.assembly import Assembler
 from tallypost_worker.delivery import Delivery
 from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.delivery_samples import DeliverySamples
+from tallypost_worker.fleet import Fleet
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
 from tests.support.database import KEY_RING, PEPPERS
 
 QUICK = RetryPolicy(schedule_s=(0.05, 0.05, 0.05), jitter=0.0)
+NEVER_OPENS = BreakerConfig(min_calls=1_000_000)
 
 Answer = Callable[[OutgoingEmail], SendResult]
 
@@ -45,6 +50,7 @@ class FakeProvider:
 
     name = "fake"
     account = "fake"
+    rate_per_s: float | None = None
     capabilities = Capabilities(
         raw_mime=True,
         keeps_message_id=True,
@@ -91,13 +97,16 @@ async def running_loop(
     provider: FakeProvider,
     objects: ObjectStore,
     *,
+    others: Sequence[FakeProvider] = (),
+    breaker: BreakerConfig = NEVER_OPENS,
     beat_url: str | None = None,
     concurrency: int = 5,
     policy: RetryPolicy = QUICK,
 ) -> AsyncIterator[Running]:
     """Deliver until the block ends, and then drain, as a worker process does.
 
-    url logs in as tp_deliver; beat_url is where the heart beats, if elsewhere.
+    url logs in as tp_deliver; beat_url is where the heart beats, if elsewhere. others are asked
+    after provider.
     """
     worker_id = new_id()
     pool = await create_pool(url, size=4, app="test")
@@ -111,7 +120,12 @@ async def running_loop(
         PEPPERS,
         delivery=Delivery(
             worker_id,
-            providers=[provider],
+            fleet=Fleet(
+                [provider, *others],
+                concurrency=concurrency,
+                breaker=Breaker("test", breaker),
+                limiter=LocalLimiter(),
+            ),
             assembler=Assembler(pool, objects, SigningKeyDirectory(pool, KEY_RING)),
             recorder=recorder,
             heartbeat=heartbeat,

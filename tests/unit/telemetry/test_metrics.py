@@ -71,6 +71,7 @@ def _every_metric_has_a_sample() -> None:
     metrics.record_single_flight("sample", "ran")
     metrics.record_egress("sample", "2xx", 0.1)
     metrics.record_provider_busy("smtp")
+    metrics.record_failover("smtp")
     metrics.record_span()
     metrics.record_span_export("sent", 1)
     breaker_states.watch(SAMPLE_BREAKER)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from tallypost_domain.emails.lifecycle import RecipientStatus, last_event
 from tallypost_domain.emails.models import Email, EmailContent, Recipient
 from tallypost_domain.emails.types import RecipientKind, Tag
-from tallypost_providers.types import Mode, message_id
+from tallypost_providers.types import Mode, Outcome, message_id
 from tallypost_telemetry.trace_contexts import trace_id_of
 
 T = TypeVar("T")
@@ -64,6 +64,7 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 
     id: UUID
     attempt: int
+    """Its round: the handovers of one go to one account after the other."""
     provider: str
     account: str
     outcome: str
@@ -75,6 +76,14 @@ class AttemptView(Struct, frozen=True, kw_only=True):
     provider_message_id: str | None
     duration_s: float
     created_at: dt.datetime
+
+    def is_followed_at_once_by(self, following: "AttemptView") -> bool:
+        """Whether the next handover belongs to the same round: another account was asked."""
+        return (
+            following.attempt == self.attempt
+            and following.account != self.account
+            and Outcome(self.outcome).may_fail_over
+        )
 
 
 class EventView(Struct, frozen=True):

@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from tallypost_core.crypto import KeyRing
-from tallypost_domain.db.arrays import counted_columns
+from tallypost_domain.db.arrays import columns, counted_columns
 from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Pool, transaction
 from tallypost_domain.emails.attachments import StoredAttachment
 from tallypost_domain.emails.lifecycle import PENDING, RecipientStatus
 from tallypost_domain.emails.types import RecipientKind, Tag
+from tallypost_domain.queue.claims import FIRST_FENCE_AGAIN
 from tallypost_domain.queue.record_statements import bounds
 from tallypost_domain.queue.types import Claim
 from tallypost_domain.suppressions.service import address_hashes
@@ -31,6 +32,20 @@ _SENDABLE = PENDING - {RecipientStatus.UNCONFIRMED}
 # Functions of the database, because one call waits for the network once; see their migration.
 _EMAILS = "SELECT * FROM load_emails($1, $2, $3, $4, $5, $6, $7)"
 _SUPPRESSED = "SELECT * FROM find_suppressed($1, $2, $3, $4, $5)"
+
+# Handovers of one round have one number, and fences from where the row was last sent again.
+_REFUSED = """
+    SELECT c.email_id, a.account
+    FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[])
+        AS c (tenant_id, email_id, number, least_fence)
+    CROSS JOIN LATERAL (
+        SELECT a.account FROM attempts a
+        WHERE a.tenant_id = c.tenant_id AND a.email_id = c.email_id
+          AND a.email_id BETWEEN $5 AND $6
+          AND a.attempt = c.number AND a.fence >= c.least_fence
+          AND a.outcome IN ('throttled', 'suspended', 'unavailable')
+    ) a
+"""
 
 _CONTENT = """
     SELECT c.html, c.text, c.attachments FROM email_contents c
@@ -84,6 +99,8 @@ class LoadedEmail(Struct, frozen=True, kw_only=True):
     `domain_not_verified`."""
     trace_context: str | None = None
     """Of the span that accepted it, where that was sampled."""
+    refused_by: frozenset[str] = frozenset()
+    """Accounts that said in this round that they did not take it."""
 
 
 async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) -> list[LoadedEmail]:
@@ -100,7 +117,11 @@ async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) ->
         # By the email's id.
         emails = {row[0]: row for row in rows}
         suppressed = await _find_suppressed(pool, tenant_ids, tenant_of, rows, peppers)
-    return [_loaded(claim, emails[claim.email_id], suppressed) for claim in claims]
+        refused = await _find_refused(pool, claims)
+    return [
+        _loaded(claim, emails[claim.email_id], suppressed, refused.get(claim.email_id, ()))
+        for claim in claims
+    ]
 
 
 async def load_content(pool: Pool, claim: Claim) -> LoadedContent:
@@ -129,7 +150,32 @@ async def _find_suppressed(
     return {recipient_id for row in found for recipient_id in wanted[tuple(row)]}
 
 
-def _loaded(claim: Claim, row: asyncpg.Record, suppressed: Collection[UUID]) -> LoadedEmail:
+async def _find_refused(pool: Pool, claims: Sequence[Claim]) -> dict[UUID, list[str]]:
+    """By email, the accounts that did not take it in this round. Asks nothing for first claims."""
+    rounds = [
+        (claim.tenant_id, claim.email_id, claim.attempt + 1, _least_fence(claim))
+        for claim in claims
+        if claim.fence > _least_fence(claim) + 1
+    ]
+    refused: dict[UUID, list[str]] = defaultdict(list)
+    if rounds:
+        between = bounds([email_id for _, email_id, _, _ in rounds])
+        async with transaction(pool, {row[0] for row in rounds}) as connection:
+            for row in await connection.fetch(_REFUSED, *columns(rounds), *between):
+                refused[row["email_id"]].append(row["account"])
+    return refused
+
+
+def _least_fence(claim: Claim) -> int:
+    return claim.fence // FIRST_FENCE_AGAIN * FIRST_FENCE_AGAIN
+
+
+def _loaded(
+    claim: Claim,
+    row: asyncpg.Record,
+    suppressed: Collection[UUID],
+    refused_by: Collection[str],
+) -> LoadedEmail:
     statuses = dict(zip(row["recipient_ids"], map(RecipientStatus, row["statuses"]), strict=True))
     sendable = _SENDABLE_AGAIN if row["on_unconfirmed"] == "resend" else _SENDABLE
     people = zip(row["recipient_ids"], row["kinds"], row["addresses"], strict=True)
@@ -158,6 +204,7 @@ def _loaded(claim: Claim, row: asyncpg.Record, suppressed: Collection[UUID]) -> 
         statuses=statuses,
         hold_reason=_hold_reason(row),
         trace_context=row["trace_context"],
+        refused_by=frozenset(refused_by),
     )
 
 

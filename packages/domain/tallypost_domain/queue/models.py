@@ -3,7 +3,7 @@
 import datetime as dt
 from uuid import UUID
 
-from sqlalchemy import Integer, text
+from sqlalchemy import ForeignKey, Integer, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import Index
@@ -45,6 +45,21 @@ class DeadLetterRow(Base):
     stream: Mapped[str]
     recipient_domain: Mapped[str]
     failed_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+
+
+class AccountStateRow(Base):
+    """How one provider account does, as one worker sees it; goes with the worker."""
+
+    __tablename__ = "account_states"
+
+    worker_id: Mapped[UUID] = mapped_column(
+        ForeignKey("workers.id", ondelete="CASCADE"), primary_key=True
+    )
+    account: Mapped[str] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    state: Mapped[str]
+    since: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+    asked_again_at: Mapped[dt.datetime | None]
 
 
 class DeliverySample(Base):

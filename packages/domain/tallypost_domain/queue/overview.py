@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_domain.emails.types import Lane
+from tallypost_domain.queue.account_states import SeenState, list_states
 from tallypost_domain.queue.claims import LEASE_S
 from tallypost_domain.queue.depths import LaneDepth
 from tallypost_domain.queue.samples import AGE_BOUNDS_S, percentile_s
@@ -101,6 +102,7 @@ class PlatformNumbers(Struct, frozen=True, kw_only=True):
     p95_s: float | None
     """As in SampleBucket, over the last minute."""
     providers: tuple[ProviderNumbers, ...]
+    accounts: tuple[SeenState, ...]
 
 
 async def measure_platform(session: AsyncSession) -> PlatformNumbers:
@@ -132,6 +134,7 @@ async def measure_platform(session: AsyncSession) -> PlatformNumbers:
             ProviderNumbers(row.provider, _outcomes(row))
             for row in await session.execute(_PROVIDERS, {"since_s": _PROVIDERS_S})
         ),
+        accounts=await list_states(session),
     )
 
 

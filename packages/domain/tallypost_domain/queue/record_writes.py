@@ -89,15 +89,15 @@ def event_row(
 def _queue_row(item: Decided) -> QueueChange:
     settlement, decision = item.settlement, item.decision
     # A row that was marked as leaving, and from which nothing was handed over after all, has its
-    # handover taken off the count.
-    returns_unsent = decision.action in (QueueAction.RETRY, QueueAction.RELEASE)
+    # handover taken off the count. So has one whose round goes on with another account.
+    returns = decision.action in (QueueAction.RETRY, QueueAction.RELEASE)
     return QueueChange(
         *item.key,
         fence=settlement.claim.fence,
         worker_id=settlement.worker_id,
         fate=_ROW_FATE[decision.action],
         delay_s=decision.delay_s,
-        is_unsent=returns_unsent and settlement.attempt is None,
+        is_unsent=returns and (settlement.attempt is None or settlement.fails_over),
     )
 
 

@@ -17,7 +17,7 @@ class Claim(Struct, frozen=True):
     lane: str
     fence: int
     attempt: int
-    """Handovers begun before this claim, since the email was accepted or sent again."""
+    """Rounds of handovers begun before this claim, since the email was accepted or sent again."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -25,7 +25,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
     id: UUID
     number: int
-    """1 for the first handover since the email was accepted or sent again."""
+    """1 for the first round since the email was accepted or sent again. The handovers of one round
+    go to one account after the other, until one of them takes the email."""
     provider: str
     account: str
     outcome: Outcome
@@ -77,6 +78,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     retry_in_s: float | None = 0.0
     """Without an attempt: the time until the next try, or None where the email keeps its turn and
     is due again when it was before. With an attempt, the retry policy says."""
+    fails_over: bool = False
+    """With an attempt that nobody took: another account may be asked at once, in the same round."""
     only_if_current: bool = False
     """Drop all of this where the row is no longer the worker's, instead of recording it late."""
     as_loaded: StoredEmail | None = None

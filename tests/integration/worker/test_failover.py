@@ -1,0 +1,196 @@
+"""One message survives the loss of a provider, and is not sent twice because somebody guessed."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tallypost_core.object_store import FolderStore
+from tallypost_providers.base import same_for_all
+from tallypost_providers.types import Outcome, OutgoingEmail, RecipientResult, SendResult
+from tallypost_resilience.circuit import BreakerConfig
+from tests.integration.queue.harness import Harness
+from tests.integration.worker.loops import FakeProvider, running_loop, says, until
+from tests.support.database import SeededTenant
+
+FAILS_OVER = [Outcome.THROTTLED, Outcome.SUSPENDED, Outcome.UNAVAILABLE]
+STAYS = [Outcome.DEFERRED, Outcome.AMBIGUOUS]
+
+
+def second(*outcomes: Outcome) -> FakeProvider:
+    """Another account, which takes everything unless told otherwise."""
+    provider = FakeProvider(*(says(outcome) for outcome in outcomes or [Outcome.ACCEPTED]))
+    provider.account = "second"
+    return provider
+
+
+async def accounts_of(queue: Harness, tenant: SeededTenant) -> list[tuple[str, str, int]]:
+    """Account, outcome and round of each attempt."""
+    rows = await queue.fetch(tenant, "SELECT account, outcome, attempt FROM attempts ORDER BY id")
+    return [(row["account"], row["outcome"], row["attempt"]) for row in rows]
+
+
+async def deliver(
+    queue: Harness, tenant: SeededTenant, folder: Path, *providers: FakeProvider
+) -> None:
+    async def is_done() -> bool:
+        return not await queue.fetch(tenant, "SELECT 1 FROM send_queue WHERE state <> 'ambiguous'")
+
+    url = queue.database.url("tp_deliver")
+    async with running_loop(url, providers[0], FolderStore(folder), others=providers[1:]):
+        await until(is_done)
+
+
+@pytest.mark.parametrize("outcome", FAILS_OVER)
+async def test_email_that_was_not_taken_goes_to_the_next_account_in_the_same_round(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path, outcome: Outcome
+) -> None:
+    (email_id,) = await queue.add(tenant)
+    first, other = FakeProvider(says(outcome)), second()
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert await accounts_of(queue, tenant) == [
+        ("fake", outcome.value, 1),
+        ("second", "accepted", 1),
+    ]
+    assert set((await queue.statuses(tenant, email_id)).values()) == {"sent"}
+    assert await queue.billed(tenant, email_id) == 1
+    assert (len(first.handovers), len(other.handovers)) == (1, 1)
+
+
+@pytest.mark.parametrize("outcome", STAYS)
+async def test_email_that_may_have_left_or_is_asked_to_wait_takes_its_route_again(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path, outcome: Outcome
+) -> None:
+    await queue.add(tenant)
+    first, other = FakeProvider(says(outcome), says(Outcome.ACCEPTED)), second()
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert await accounts_of(queue, tenant) == [("fake", outcome.value, 1), ("fake", "accepted", 2)]
+    assert other.handovers == []
+
+
+async def test_silent_handover_of_bulk_mail_is_left_to_a_person(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    (email_id,) = await queue.add_bulk(tenant)
+    first, other = FakeProvider(says(Outcome.AMBIGUOUS)), second()
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert set((await queue.statuses(tenant, email_id)).values()) == {"unconfirmed"}
+    assert other.handovers == []
+
+
+async def test_refused_recipient_is_refused_by_one_account_only(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    (email_id,) = await queue.add(tenant)
+    first, other = FakeProvider(says(Outcome.REJECTED)), second()
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert set((await queue.statuses(tenant, email_id)).values()) == {"bounced"}
+    assert other.handovers == []
+
+
+async def test_only_those_who_were_not_taken_go_to_the_next_account(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    def half(email: OutgoingEmail) -> SendResult:
+        taken, *others = email.recipients
+        return SendResult(
+            recipients=(
+                RecipientResult(recipient_id=taken.recipient_id, outcome=Outcome.ACCEPTED),
+                *(
+                    RecipientResult(recipient_id=to.recipient_id, outcome=Outcome.UNAVAILABLE)
+                    for to in others
+                ),
+            ),
+            phase="rcpt",
+        )
+
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test", "c@r.test"])
+    first, other = FakeProvider(half), second()
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert [len(email.recipients) for email in other.handovers] == [2]
+    assert set((await queue.statuses(tenant, email_id)).values()) == {"sent"}
+    assert await queue.billed(tenant, email_id) == 3
+
+
+async def test_when_no_account_takes_it_the_next_round_waits_and_counts(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    await queue.add(tenant)
+    first = FakeProvider(says(Outcome.UNAVAILABLE), says(Outcome.ACCEPTED))
+    other = second(Outcome.UNAVAILABLE)
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert await accounts_of(queue, tenant) == [
+        ("fake", "unavailable", 1),
+        ("second", "unavailable", 1),
+        ("fake", "accepted", 2),
+    ]
+
+
+async def test_failing_over_uses_up_no_attempts(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    (email_id,) = await queue.add(tenant)
+    down = [FakeProvider(says(Outcome.UNAVAILABLE)), second(Outcome.UNAVAILABLE)]
+    await deliver(queue, tenant, tmp_path, *down)
+    rounds = [number for _, _, number in await accounts_of(queue, tenant)]
+    # Three retries are the policy of these tests.
+    assert rounds == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert set((await queue.statuses(tenant, email_id)).values()) == {"failed"}
+
+
+async def test_account_that_is_down_is_passed_over_without_being_asked(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant, tmp_path: Path
+) -> None:
+    down, other = FakeProvider(says(Outcome.SUSPENDED)), second()
+    await queue.add(tenant, 20)
+    await queue.add(other_tenant, 20)
+
+    async def is_done() -> bool:
+        left = [await queue.fetch(t, "SELECT 1 FROM send_queue") for t in (tenant, other_tenant)]
+        return left == [[], []]
+
+    url = queue.database.url("tp_deliver")
+    breaker = BreakerConfig(min_calls=5, open_s=30)
+    async with running_loop(
+        url, down, FolderStore(tmp_path), others=[other], breaker=breaker, concurrency=1
+    ):
+        await until(is_done)
+    assert len(down.handovers) == 1
+    assert len(other.handovers) == 40
+
+
+async def test_mail_waits_uncounted_while_every_account_is_down(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    answers = [says(Outcome.SUSPENDED)] * 3 + [says(Outcome.ACCEPTED)]
+    provider = FakeProvider(*answers)
+    (email_id,) = await queue.add(tenant)
+
+    async def is_sent() -> bool:
+        return set((await queue.statuses(tenant, email_id)).values()) == {"sent"}
+
+    url = queue.database.url("tp_deliver")
+    breaker = BreakerConfig(min_calls=5, open_s=0.3)
+    async with running_loop(url, provider, FolderStore(tmp_path), breaker=breaker):
+        await until(is_sent)
+    assert [number for _, _, number in await accounts_of(queue, tenant)] == [1, 2, 3, 4]
+    assert len(provider.handovers) == 4
+
+
+async def test_email_that_was_taken_by_half_never_goes_where_the_envelope_is_not_kept(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    def half(email: OutgoingEmail) -> SendResult:
+        result = same_for_all(email, Outcome.UNAVAILABLE, phase="rcpt")
+        taken = RecipientResult(
+            recipient_id=email.recipients[0].recipient_id, outcome=Outcome.ACCEPTED
+        )
+        return SendResult(recipients=(taken, *result.recipients[1:]), phase="rcpt")
+
+    first = FakeProvider(half, says(Outcome.ACCEPTED))
+    rough = second()
+    rough.capabilities = replace(rough.capabilities, keeps_envelope=False)
+    await queue.add(tenant, to=["a@r.test", "b@r.test"])
+    await deliver(queue, tenant, tmp_path, first, rough)
+    assert rough.handovers == []
+    assert [len(email.recipients) for email in first.handovers] == [2, 1]
