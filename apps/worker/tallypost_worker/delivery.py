@@ -95,8 +95,7 @@ class Delivery:
             self._recorder.record(unsent(email, self._worker_id))
             return True
         ways = ways_of(email, self._fleet)
-        provider = self._fleet.find_ready(ways, email.domain_id)
-        if provider is None:
+        if self._fleet.find_ready(ways, email.domain_id) is None:
             self._wait_for_account(email, ways)
             return True
         async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
@@ -110,6 +109,12 @@ class Delivery:
                 # the row must not stay with a worker that does nothing about it.
                 log.exception("delivery.crashed", email_id=str(email.claim.email_id))
                 self._give_up_or_wait(email, email.claim, error)
+                return True
+            # Where all have something against it, the first one says so to the sender.
+            ways = [way for way in ways if way.find_obstacle(outgoing) is None] or ways
+            provider = self._fleet.find_ready(ways, email.domain_id)
+            if provider is None:
+                self._wait_for_account(email, ways)
                 return True
             claim = await self._recorder.mark(email.claim)
             if claim is None:

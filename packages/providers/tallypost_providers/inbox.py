@@ -35,6 +35,10 @@ class InboxProvider:
         """
         self._store = store
 
+    def find_obstacle(self, _email: OutgoingEmail) -> str | None:
+        """It takes everything."""
+        return None
+
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Store one email; see `types.Provider.send`.
 

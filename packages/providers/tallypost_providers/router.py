@@ -5,7 +5,7 @@ meant to have it. `candidates` leaves out those that cannot take it now, and ord
 draw lots by the email's id, so that a retry in another process gets the same answer.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -68,17 +68,15 @@ def candidates(
     fleet: Mapping[str, Provider],
     mail: Mail,
     *,
-    can_take: Callable[[Provider], bool] = lambda _: True,
     refused_by: Collection[str] = (),
     warm_share: float = 0.0,
 ) -> list[Provider]:
     """The accounts of a route that may take the email, the one to ask first at the head.
 
     Test mail never leaves the platform, so it goes only to accounts that do not reach outside,
-    whatever its route says; live mail only to those that do. can_take says whether an account can
-    take this email at all. Those in refused_by, which said in this round that they did not take
-    it, come last. warm_share of all mail tries the second account first, so that it is known to
-    work, and known to its receivers, when the first one fails.
+    whatever its route says; live mail only to those that do. Those in refused_by, which said in
+    this round that they did not take it, come last. warm_share of all mail tries the second account
+    first, so that it is known to work, and known to its receivers, when the first one fails.
     """
     if mail.mode == "test":
         names: Iterable[str] = fleet
@@ -90,7 +88,6 @@ def candidates(
         if (account := fleet.get(name)) is not None
         and account.capabilities.reaches_outside == (mail.mode == "live")
         and (account.capabilities.keeps_envelope or not mail.is_partial)
-        and can_take(account)
     ]
     if len(usable) > 1 and warm_share and _draw(mail.email_id, None) < warm_share:
         usable[:2] = usable[1], usable[0]

@@ -28,7 +28,7 @@ from tallypost_providers.sendgrid_failures import (
 )
 from tallypost_providers.sendgrid_limits import (
     Refusal,
-    can_take,
+    find_obstacle,
     find_refusal,
     require_buildable,
 )
@@ -46,7 +46,7 @@ class SendGridProvider:
     """One SendGrid account as a provider; see `base` for what it promises.
 
     An email is one request and has one answer for all of its recipients. SendGrid sends to
-    everybody whom To and Cc name, so `can_take` is to be asked before an email is routed here.
+    everybody whom To and Cc name, so `find_obstacle` is to be asked before an email is routed here.
     """
 
     name = "sendgrid"
@@ -71,9 +71,9 @@ class SendGridProvider:
         self._is_closed = False
 
     @staticmethod
-    def can_take(email: OutgoingEmail) -> str | None:
+    def find_obstacle(email: OutgoingEmail) -> str | None:
         """Why an email must not be routed here, or None; see `sendgrid_limits`."""
-        return can_take(email)
+        return find_obstacle(email)
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Hand one email over; see `types.Provider.send`.

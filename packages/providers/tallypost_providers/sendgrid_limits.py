@@ -25,7 +25,7 @@ class Refusal(Struct, frozen=True):
     enhanced_code: str | None = None
 
 
-def can_take(email: OutgoingEmail) -> str | None:
+def find_obstacle(email: OutgoingEmail) -> str | None:
     """Why an email must not be routed to SendGrid, or None. A pure function.
 
     An email that nobody could build gets None: that is no matter of routing.

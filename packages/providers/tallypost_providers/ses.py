@@ -9,7 +9,7 @@ from tallypost_providers.provider_domains import DomainStanding, ProviderDomain
 from tallypost_providers.ses_answers import SESReply
 from tallypost_providers.ses_client import SESClient
 from tallypost_providers.ses_domains import ensure_domain
-from tallypost_providers.ses_envelope import SESAnswers
+from tallypost_providers.ses_envelope import SESAnswers, least_size_bytes
 from tallypost_providers.ses_settings import require_usable
 from tallypost_providers.smtp_deadlines import Budget
 from tallypost_providers.types import Capabilities, OutgoingEmail, SendResult
@@ -46,6 +46,10 @@ class SESProvider:
         self._settings = settings
         self._client = SESClient(settings)
         self._places = Places(settings.connections)
+
+    def find_obstacle(self, email: OutgoingEmail) -> str | None:
+        """A recipient or a size that SES takes in no case; see `types.Provider.find_obstacle`."""
+        return SESAnswers(email).find_obstacle(least_size_bytes(email))
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Hand one email over; see `types.Provider.send`.

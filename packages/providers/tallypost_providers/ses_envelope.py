@@ -71,6 +71,12 @@ class SESAnswers:
             destination.setdefault(_FIELD_OF_KIND[recipient.kind], []).append(recipient.address)
         return destination
 
+    def find_obstacle(self, least_bytes: int) -> str | None:
+        """What SES takes in no case, in words, of an email of at least that size."""
+        if not self.refuse_too_many():
+            self.refuse_too_large(least_bytes)
+        return next((answer.detail for answer in self._answers if answer is not None), None)
+
     def refuse_too_many(self) -> bool:
         """Refuse all where there are more recipients than SES takes for one message."""
         count = len(self._list_open())
@@ -151,6 +157,12 @@ class SESAnswers:
                 detail=detail,
                 retry_after_s=retry_after_s,
             )
+
+
+def least_size_bytes(email: OutgoingEmail) -> int:
+    """What its message has at least: bodies as they are, attachments in base64."""
+    bodies = sum(len(body.encode()) for body in (email.html, email.text) if body)
+    return bodies + sum(len(attachment.body) * 4 // 3 for attachment in email.attachments)
 
 
 def _refuse_unusable(email: OutgoingEmail, place: int) -> RecipientResult | None:

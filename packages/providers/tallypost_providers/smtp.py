@@ -52,6 +52,10 @@ class SMTPProvider:
         self._tls = None if settings.security == "none" else ssl.create_default_context()
         self._pool = SMTPPool(self._open, settings.connections)
 
+    def find_obstacle(self, _email: OutgoingEmail) -> str | None:
+        """Nothing is known before the relay is asked."""
+        return None
+
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Hand one email over; see `types.Provider.send`.
 

@@ -207,6 +207,14 @@ class Provider(Protocol):
     """Handovers a second that the account allows, of all processes together; None where no bound
     is known."""
 
+    def find_obstacle(self, email: OutgoingEmail) -> str | None:
+        """What in this email the provider takes in no case, in words; None where it finds nothing.
+
+        Pure, without contact. Routing asks another account where there is one; asked to send all
+        the same, the provider refuses with such words.
+        """
+        ...
+
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Hand one email over, within timeout_s seconds in all.
 

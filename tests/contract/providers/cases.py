@@ -108,7 +108,7 @@ async def ses_case() -> AsyncIterator[Case]:
     """Amazon SES to its simulator."""
     deliveries: list[Delivery] = []
 
-    def keep(message: TakenMessage) -> None:
+    async def keep(message: TakenMessage) -> None:
         deliveries.append(Delivery(message.recipients, message.raw))
 
     async with running_ses(keep) as ses:

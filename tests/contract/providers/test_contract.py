@@ -172,6 +172,10 @@ async def test_cancelled_call_does_not_spoil_the_next(case: Case) -> None:
     assert b"Subject: Next" in case.deliveries[-1].message
 
 
+async def test_nothing_is_known_against_an_ordinary_email(case: Case) -> None:
+    assert case.provider.find_obstacle(email_to_three()) is None
+
+
 async def test_closing_twice_is_harmless(case: Case) -> None:
     await case.provider.send(make_email(), IN_TIME_S)
     await case.provider.close()

@@ -135,7 +135,7 @@ async def test_hidden_recipient_with_an_unusable_address_is_refused_alone(stage:
 async def test_email_that_names_somebody_else_is_never_sent(stage: Stage) -> None:
     simulator, provider = stage
     email_ = make_email(to=("ada@example.net", "bob@example.net"))
-    assert provider.can_take(email_)
+    assert provider.find_obstacle(email_)
     result = await provider.send(email_, IN_TIME_S)
     assert (outcomes(result), result.phase) == ([Outcome.UNAVAILABLE], "envelope")
     assert simulator.messages == []

@@ -65,8 +65,13 @@ class FakeProvider:
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers or [says(Outcome.ACCEPTED)])
         self.handovers: list[OutgoingEmail] = []
+        self.obstacle: str | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+
+    def find_obstacle(self, _email: OutgoingEmail) -> str | None:
+        """What a test has put in the way."""
+        return self.obstacle
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Take note of the email, wait while the gate is closed, and answer."""

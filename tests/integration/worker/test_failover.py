@@ -194,3 +194,25 @@ async def test_email_that_was_taken_by_half_never_goes_where_the_envelope_is_not
     await deliver(queue, tenant, tmp_path, first, rough)
     assert rough.handovers == []
     assert [len(email.recipients) for email in first.handovers] == [2, 1]
+
+
+async def test_email_that_an_account_takes_in_no_case_goes_to_another_unasked(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    await queue.add(tenant)
+    first, other = FakeProvider(), second()
+    first.obstacle = "too large for it"
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert await accounts_of(queue, tenant) == [("second", "accepted", 1)]
+    assert first.handovers == []
+
+
+async def test_email_that_no_account_takes_is_refused_by_the_first(
+    queue: Harness, tenant: SeededTenant, tmp_path: Path
+) -> None:
+    (email_id,) = await queue.add(tenant)
+    first, other = FakeProvider(says(Outcome.REJECTED)), second()
+    first.obstacle = other.obstacle = "too large for it"
+    await deliver(queue, tenant, tmp_path, first, other)
+    assert await accounts_of(queue, tenant) == [("fake", "rejected", 1)]
+    assert set((await queue.statuses(tenant, email_id)).values()) == {"bounced"}

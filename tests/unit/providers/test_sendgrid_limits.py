@@ -9,7 +9,7 @@ from tallypost_providers.sendgrid_envelope import read_envelope
 from tallypost_providers.sendgrid_limits import (
     MAX_BYTES,
     MAX_RECIPIENTS,
-    can_take,
+    find_obstacle,
     find_refusal,
     require_buildable,
 )
@@ -30,8 +30,8 @@ def email_to_two() -> OutgoingEmail:
 
 
 def test_email_for_everybody_whom_it_names_can_be_taken() -> None:
-    assert can_take(email_to_two()) is None
-    assert SendGridProvider.can_take(email_to_two()) is None
+    assert find_obstacle(email_to_two()) is None
+    assert SendGridProvider.find_obstacle(email_to_two()) is None
 
 
 @pytest.mark.parametrize("places", [[0], [1], [2], [0, 2], [1, 2]])
@@ -44,12 +44,12 @@ def test_email_that_names_somebody_who_is_not_to_get_it_belongs_elsewhere(
     refusal = find_refusal(retried, read_envelope(retried))
     assert refusal is not None
     assert refusal.outcome is Outcome.UNAVAILABLE
-    assert can_take(retried) == refusal.detail
+    assert find_obstacle(retried) == refusal.detail
 
 
 def test_hidden_recipients_need_not_be_pending() -> None:
     email = email_to_two()
-    assert can_take(replace(email, recipients=email.recipients[:2])) is None
+    assert find_obstacle(replace(email, recipients=email.recipients[:2])) is None
 
 
 def many(count: int) -> OutgoingEmail:
@@ -97,13 +97,13 @@ def test_limit_of_sendgrid_is_a_refusal_that_names_it(name: str) -> None:
     assert refusal is not None
     assert (refusal.outcome, refusal.phase) == (Outcome.REJECTED, phase)
     assert word in refusal.detail
-    assert can_take(email) == refusal.detail
+    assert find_obstacle(email) == refusal.detail
 
 
 def test_email_just_within_the_limits_is_taken() -> None:
     file = Attachment(filename="a", content_type="a/b", body=bytes(MAX_BYTES // 4 * 3 - 3))
-    assert can_take(make_email(text="a", attachments=(file,))) is None
-    assert can_take(many(MAX_RECIPIENTS)) is None
+    assert find_obstacle(make_email(text="a", attachments=(file,))) is None
+    assert find_obstacle(many(MAX_RECIPIENTS)) is None
 
 
 UNBUILDABLE: dict[str, OutgoingEmail] = {
@@ -133,7 +133,7 @@ def test_what_no_provider_could_send_is_not_buildable(name: str) -> None:
     email = UNBUILDABLE[name]
     with pytest.raises(EmailNotBuildable):
         require_buildable(email)
-    assert can_take(email) is None
+    assert find_obstacle(email) is None
 
 
 def test_hidden_recipient_with_an_unusable_address_is_left_out() -> None:
