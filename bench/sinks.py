@@ -16,7 +16,8 @@ import msgspec
 
 from bench.children import Child, Children, listens
 from bench.errors import Failed
-from bench.smtp_sink import Arrivals, SinkJob
+from bench.sink_process import Arrivals
+from bench.smtp_sink import SinkJob
 from tallypost_cli.ports import find_free_port
 
 _START_WITHIN_S = 20.0
@@ -44,7 +45,7 @@ class Sink(Protocol):
 
 
 class OwnSink:
-    """Our sink process, `smtp_sink`."""
+    """One of our sink processes; see `sink_process`."""
 
     def __init__(self, child: Child) -> None:
         self._child = child
@@ -131,8 +132,21 @@ class PostfixSink:
 
 @contextmanager
 def own_sink(children: Children, job: SinkJob) -> Iterator[OwnSink]:
-    """Run our sink."""
-    command = [sys.executable, "-m", "bench.smtp_sink", msgspec.json.encode(job).decode()]
+    """Run our SMTP sink."""
+    with _running_sink(children, "bench.smtp_sink", msgspec.json.encode(job).decode()) as sink:
+        yield sink
+
+
+@contextmanager
+def http_sink(children: Children) -> Iterator[OwnSink]:
+    """Run our sink for a provider's HTTP API."""
+    with _running_sink(children, "bench.http_sink") as sink:
+        yield sink
+
+
+@contextmanager
+def _running_sink(children: Children, module: str, *arguments: str) -> Iterator[OwnSink]:
+    command = [sys.executable, "-m", module, *arguments]
     with children.running("sink", command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         yield OwnSink(child)
 

@@ -10,15 +10,13 @@ import random
 import re
 import ssl
 import sys
-import threading
-import time
-from collections.abc import Callable
 from typing import cast
 
 import msgspec
 import uvloop
 from msgspec import Struct
 
+from bench.sink_process import Tally, serve
 from tallypost_providers.types import EMAIL_ID_HEADER
 
 _EMAIL_ID = re.compile(rb"\r\n" + EMAIL_ID_HEADER.encode() + rb": (\S+)\r\n", re.IGNORECASE)
@@ -39,30 +37,8 @@ class SinkJob(Struct, frozen=True, kw_only=True):
     seed: int = 1
 
 
-class Arrivals(Struct, frozen=True, kw_only=True):
-    """What came so far; times are of the monotonic clock, which all processes share."""
-
-    taken: int
-    refused: int
-    first_s: float
-    last_s: float
-    """When the last message was taken or the last recipient refused."""
-    arrived: dict[str, float] = {}
-    """When each email id came; with `keeps_ids`."""
-
-    @property
-    def done(self) -> int:
-        """Everything that was answered for good or for now."""
-        return self.taken + self.refused
-
-    @property
-    def rate(self) -> float:
-        """Answered in a second, between the first and the last."""
-        return (self.done - 1) / (self.last_s - self.first_s)
-
-
-class _Tally:
-    """What all sessions of the sink count together."""
+class _SMTPTally(Tally):
+    """What all sessions of the sink count together, and how they behave."""
 
     def __init__(self, job: SinkJob) -> None:
         self.job = job
@@ -71,18 +47,11 @@ class _Tally:
         if job.certificate_file:
             self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             self.context.load_cert_chain(job.certificate_file)
-        self.reset()
+        super().__init__()
 
-    def reset(self) -> None:
-        """Forget what came so far."""
-        self.taken = self.refused = 0
-        self.first_s = self.last_s = 0.0
-        self.arrived: dict[str, float] = {}
-
-    def note_taken(self, body: bytes) -> None:
+    def note_message(self, body: bytes) -> None:
         """Count a message."""
-        self._note_time()
-        self.taken += 1
+        self.note_taken()
         if self.job.keeps_ids and (found := _EMAIL_ID.search(body)):
             self.arrived.setdefault(found[1].decode("ascii"), self.last_s)
 
@@ -90,33 +59,18 @@ class _Tally:
         """The refusal of a recipient; empty where it is taken."""
         if self.chance.random() >= self.job.refused_share:
             return ""
-        self._note_time()
-        self.refused += 1
+        self.note_refused()
         return "550 5.1.1 no such user" if self.refused % 2 else "451 4.2.1 try again later"
 
     def delay_s(self) -> float:
         """How long the next round trip takes."""
         return self.chance.uniform(self.job.least_delay_s, self.job.most_delay_s)
 
-    def snapshot(self) -> Arrivals:
-        """What came so far."""
-        return Arrivals(
-            taken=self.taken,
-            refused=self.refused,
-            first_s=self.first_s,
-            last_s=self.last_s,
-            arrived=self.arrived,
-        )
-
-    def _note_time(self) -> None:
-        self.last_s = time.monotonic()
-        self.first_s = self.first_s or self.last_s
-
 
 class _Session(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, tally: _Tally) -> None:
+    def __init__(self, tally: _SMTPTally) -> None:
         self._tally = tally
         self._buffer = bytearray()
         self._replies = bytearray()
@@ -182,7 +136,7 @@ class _Session(asyncio.Protocol):
         if end < 0:
             self._searched = len(self._buffer)
             return False
-        self._tally.note_taken(bytes(self._buffer[:end]) if self._tally.job.keeps_ids else b"")
+        self._tally.note_message(bytes(self._buffer[:end]) if self._tally.job.keeps_ids else b"")
         del self._buffer[: end + len(_BODY_END)]
         self._is_in_body = False
         self._recipients = 0
@@ -219,41 +173,11 @@ class _Session(asyncio.Protocol):
                 self._transport.close()
 
 
-async def _serve(job: SinkJob) -> None:
-    tally = _Tally(job)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Session(tally), "127.0.0.1", 0)
-    _answer(server.sockets[0].getsockname()[1])
-    over = asyncio.Event()
-    commands: dict[bytes, Callable[[], None]] = {
-        b"reset\n": tally.reset,
-        b"arrivals\n": lambda: _answer(tally.snapshot()),
-    }
-    reader = threading.Thread(target=_follow, args=(loop, commands, over), daemon=True)
-    reader.start()
-    await over.wait()
-    server.close()
-
-
-def _follow(
-    loop: asyncio.AbstractEventLoop, commands: dict[bytes, Callable[[], None]], over: asyncio.Event
-) -> None:
-    """Pass on commands, in a thread; the end of input is the end of the sink."""
-    for line in sys.stdin.buffer:
-        loop.call_soon_threadsafe(commands[line])
-    loop.call_soon_threadsafe(over.set)
-
-
-def _answer(value: object) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
-    sys.stdout.buffer.flush()
-
-
 def main() -> None:
     """Behave as the first argument says; the first line of output is the port."""
-    job = msgspec.json.decode(sys.argv[1], type=SinkJob)
+    tally = _SMTPTally(msgspec.json.decode(sys.argv[1], type=SinkJob))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(job))
+        runner.run(serve(lambda: _Session(tally), tally))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,13 @@ _TWO_WORKERS = Line(
     goal=1.4,
     says="delivered a second, signed with RSA-2048, 2 workers / 1 worker",
 )
-LINES = (_UNSIGNED, _ED25519, _RSA, _RSA_VS_SIGNS, _TWO_WORKERS)
+_FOUR_WORKERS = Line(
+    name="delivery-4-vs-1-workers",
+    floor=1.1,
+    goal=1.4,
+    says="delivered a second, signed with RSA-2048, 4 workers / 1 worker; on two cores no more",
+)
+LINES = (_UNSIGNED, _ED25519, _RSA, _RSA_VS_SIGNS, _TWO_WORKERS, _FOUR_WORKERS)
 
 _VS_SMTP_SOURCE = {"unsigned": _UNSIGNED, "ed25519": _ED25519, "rsa": _RSA}
 ALGORITHMS: Mapping[str, tuple[Algorithm, ...]] = {
@@ -79,6 +85,7 @@ def run(context: Context) -> list[Outcome]:
     outcomes = [
         compare.ratio(_RSA_VS_SIGNS, rounds, "rsa", "rsa-signs"),
         compare.ratio(_TWO_WORKERS, rounds, "rsa-2-workers", "rsa"),
+        compare.ratio(_FOUR_WORKERS, rounds, "rsa-4-workers", "rsa"),
     ]
     if not rounds.values("smtp-source"):
         reason = "smtp-source is not installed; it comes with Postfix"
@@ -121,11 +128,12 @@ def _measure(
             rounds.note(name, drained.rate)
             _note_cpu(rounds, name, drained)
         more_mails = min(scale.most_mails, 2 * sizes["rsa"])
-        with platform.workers(1, sink.port, **SETTINGS) as more:
-            both = [*workers, *more]
-            drained = drain(context, platform, backlogs["rsa"], sink, both, more_mails)
-        rounds.note("rsa-2-workers", drained.rate)
-        _note_cpu(rounds, "rsa-2-workers", drained)
+        for count in (2, 4):
+            with platform.workers(count - 1, sink.port, **SETTINGS) as more:
+                every = [*workers, *more]
+                drained = drain(context, platform, backlogs["rsa"], sink, every, more_mails)
+            rounds.note(f"rsa-{count}-workers", drained.rate)
+            _note_cpu(rounds, f"rsa-{count}-workers", drained)
 
 
 def _note_cpu(rounds: Rounds, name: str, drained: Drained) -> None:

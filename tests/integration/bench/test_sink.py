@@ -1,5 +1,6 @@
 """The sink that the bench measures with: what it takes, refuses and notes."""
 
+import http.client
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.anchors import bare_http
 from bench.children import Children
-from bench.sinks import OwnSink, own_sink
+from bench.sinks import OwnSink, http_sink, own_sink
 from bench.smtp_sink import SinkJob
 from tests.support.smtp_peers import make_certificate
 
@@ -95,3 +97,25 @@ def test_with_a_certificate_nothing_is_taken_before_starttls(
             client.starttls(context=context)
             client.sendmail(SENDER, RECIPIENT, message("1"))
         assert sink.arrivals().taken == 1
+
+
+def test_sink_of_an_http_api_counts_requests_on_kept_connections(children: Children) -> None:
+    with http_sink(children) as sink:
+        client = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=10)
+        for body in (b"{}", b"x" * 200_000):
+            client.request("POST", "/v3/mail/send", body=body)
+            response = client.getresponse()
+            assert (response.status, response.read()) == (202, b"")
+        client.close()
+        assert sink.arrivals().taken == 2
+        sink.reset()
+        assert sink.arrivals().taken == 0
+
+
+def test_bare_client_posts_what_it_was_told(children: Children) -> None:
+    with http_sink(children) as sink:
+        url = f"http://127.0.0.1:{sink.port}/v3/mail/send"
+        posted = bare_http.measure(children, bare_http.PostJob(url, 50, 4))
+        assert sink.arrivals().taken == 50
+    assert posted.rate > 0
+    assert posted.cpu_us > 0
