@@ -45,6 +45,7 @@ class _Case(Struct, frozen=True):
     attempts: int
     reason: str
     """For which it was given up last; empty where it never was, or nobody said."""
+    is_parked: bool
 
 
 _RESEND: Final = Action("Resend as new", "#resend", Permission.EMAILS_SEND)
@@ -67,9 +68,16 @@ _NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def explain(
-    email: EmailView, attempts: Sequence[AttemptView], events: Sequence[EventView]
+    email: EmailView,
+    attempts: Sequence[AttemptView],
+    events: Sequence[EventView],
+    *,
+    is_parked: bool,
 ) -> Explanation:
-    """Why the email has its status; attempts and events are all that it has, first to last."""
+    """Why the email has its status; attempts and events are all that it has, first to last.
+
+    is_parked: it waits for a person to decide, and is not sent again by itself.
+    """
     newest = attempts[-1] if attempts else None
     answer = _telling_answer(email, attempts)
     case = _Case(
@@ -79,6 +87,7 @@ def explain(
         meaning=meaning_of(str(answer.get("enhanced_code") or "")),
         attempts=len(attempts),
         reason=_reason(events),
+        is_parked=is_parked,
     )
     return _EXPLAIN[email.status](case)
 
@@ -122,8 +131,15 @@ def _deferred(case: _Case) -> Explanation:
 
 
 def _unconfirmed(case: _Case) -> Explanation:
+    cause = "It may have arrived: the connection ended after the message and before the answer."
+    if not case.is_parked:
+        return Explanation(
+            cause,
+            "It is sent again by itself, as its stream says, and may arrive twice.",
+            case.evidence,
+        )
     return Explanation(
-        "It may have arrived: the connection ended after the message and before the answer.",
+        cause,
         "Ask the recipient before it is sent again, or it may arrive twice.",
         case.evidence,
         _in_queue(case, "Decide", only="ambiguous"),

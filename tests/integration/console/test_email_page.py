@@ -26,7 +26,7 @@ WHY = {
     "scheduled": ("It waits until ", "It is sent by itself.", ""),
     "held": ("It is held:", "as soon as that is mended", ""),
     "deferred": ("asked us to wait", "1 attempt so far", "words of the peer"),
-    "unconfirmed": ("It may have arrived", "Ask the recipient", "words of the peer"),
+    "unconfirmed": ("It may have arrived", "It is sent again by itself", "words of the peer"),
     "sent": ("The provider has taken it", "Nothing is left to do", "words of the peer"),
     "delivered": ("mail server has taken it", "Nothing is left to do", "words of the peer"),
     "bounced": ("refused it for good", "mend it, and send it again", "words of the peer"),
@@ -69,7 +69,6 @@ async def test_what_a_person_can_do_is_one_link_away(
     for status, label, href in (
         ("queued", "See the queue", "/queue?mode=test"),
         ("held", "See what is held", "/queue?mode=test&only=held"),
-        ("unconfirmed", "Decide", "/queue?mode=test&only=ambiguous"),
         ("failed", "See the dead letters", letters),
         ("bounced", "Resend as new", "#resend"),
         ("canceled", "Resend as new", "#resend"),
@@ -80,6 +79,20 @@ async def test_what_a_person_can_do_is_one_link_away(
             assert (await owner.get(href)).status_code == 200
     assert re.search(r'<form[^>]* id="resend"', page.text)
     assert len(listed(await owner.get(letters))) == 1
+
+
+async def test_parked_email_leads_to_where_a_person_decides(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add_bulk(tenant)
+    worker = await queue.start_worker()
+    for claim in await queue.hand_over(worker, tenant, lane="bulk"):
+        await queue.record(worker, await queue.settle(worker, claim, "ambiguous"))
+    page = await owner.get(f"/emails/{email_id}")
+    assert "Ask the recipient" in why(page)
+    href = links(page)["Decide"]
+    assert href is not None
+    assert listed(await owner.get(href)) == [email_id]
 
 
 async def test_whoever_may_not_send_is_led_to_no_form(

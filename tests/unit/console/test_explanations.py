@@ -19,10 +19,14 @@ MAILBOX_FULL = ("5.2.2", "Over quota")
 
 
 def explain(
-    of: EmailView, attempts: Sequence[AttemptView] = (), events: Sequence[EventView] = ()
+    of: EmailView,
+    attempts: Sequence[AttemptView] = (),
+    events: Sequence[EventView] = (),
+    *,
+    is_parked: bool = True,
 ) -> Explanation:
     """The explanation of an email to which nothing happened but this."""
-    return explanations.explain(of, attempts, events)
+    return explanations.explain(of, attempts, events, is_parked=is_parked)
 
 
 def gave_up(reason: str | None) -> EventView:
@@ -215,6 +219,14 @@ def test_delay_says_how_many_attempts_there_were() -> None:
     later = attempt(outcome=Outcome.DEFERRED)
     assert "1 attempt so far" in explain(email(status=Status.DEFERRED), [later]).next_step
     assert "3 attempts so far" in explain(email(status=Status.DEFERRED), [later] * 3).next_step
+
+
+def test_unconfirmed_email_that_is_sent_again_by_itself_asks_nobody_to_decide() -> None:
+    silent = [attempt(outcome=Outcome.AMBIGUOUS)]
+    explanation = explain(email(status=Status.UNCONFIRMED), silent, is_parked=False)
+    assert "may have arrived" in explanation.cause
+    assert "again by itself" in explanation.next_step
+    assert explanation.action is None
 
 
 def test_unconfirmed_email_warns_of_a_second_copy() -> None:

@@ -31,6 +31,7 @@ from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
+from tallypost_domain.queue.waiting import is_parked
 from tallypost_providers.types import Mode
 
 COPIES_SHOWN: Final = 20
@@ -170,7 +171,8 @@ async def _find(
         session, tenant_id, email.mode, limit=COPIES_SHOWN, email_id=email.id
     )
     names = {str(recipient.id): recipient.address for recipient in email.recipients}
-    why = explain(email, attempts, events)
+    parked = await is_parked(session, tenant_id, email.id)
+    why = explain(email, attempts, events, is_parked=parked)
     return {
         "mode": email.mode,
         "email": email,

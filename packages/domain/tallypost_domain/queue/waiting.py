@@ -90,6 +90,14 @@ async def list_queue(
     return QueuePage(items, rows[0].last)
 
 
+async def is_parked(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> bool:
+    """Whether an email waits for a person to decide, and is not sent again by itself."""
+    state = select(QueueRow.state).where(
+        QueueRow.tenant_id == tenant_id, QueueRow.email_id == email_id
+    )
+    return await session.scalar(state) == "ambiguous"
+
+
 async def count_queue(session: AsyncSession, tenant_id: UUID, mode: Mode) -> QueueCounts:
     """Emails of a mode by state; of each state it looks at COUNT_LIMIT rows of both modes."""
     counts: dict[str, int] = {}
