@@ -20,7 +20,10 @@ FOREVER = "public, max-age=31536000, immutable"
 
 async def fetch(path: str, *, encoding: str = "identity") -> httpx.Response:
     app = Litestar(
-        [show_asset], openapi_config=None, exception_handlers={PageNotFound: say_not_found}
+        [show_asset],
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={PageNotFound: say_not_found},
     )
     # Litestar names the shapes of messages more narrowly than httpx does.
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]

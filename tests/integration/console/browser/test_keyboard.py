@@ -38,7 +38,7 @@ async def test_shortcuts_are_listed_and_lead_to_pages(owner_page: Page, stocked:
         for key in keys:
             await owner_page.keyboard.press(key)
         await owner_page.wait_for_url(path)
-        await owner_page.wait_for_function("window.htmx !== undefined")
+        await owner_page.wait_for_function("(name) => name in window", arg="htmx")
 
 
 async def test_letters_in_a_field_are_no_shortcuts(owner_page: Page, console_url: str) -> None:
