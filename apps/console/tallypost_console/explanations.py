@@ -60,6 +60,11 @@ _NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
         "It was given up: something in it cannot be written as a message.",
         "Send a new one that is mended; put back into the queue, this one would fail again.",
     ),
+    "envelope_not_kept": (
+        "It was given up: some of its recipients are not to get it, and every provider here sends "
+        "to all whom To and Cc name.",
+        "Send a new one to each of the others, or put it back once there is another provider.",
+    ),
     "signing_key_invalid": (
         "It was given up: the DKIM key of its sending domain cannot be read.",
         "Once an operator has mended the key, put it back into the queue.",

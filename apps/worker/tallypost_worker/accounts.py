@@ -1,16 +1,11 @@
 """Builds the platform's provider accounts from the settings."""
 
-from collections.abc import Callable
-
-from msgspec import Struct
-
 from tallypost_core.settings.apps import WorkerSettings
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.inbox.service import store_outgoing
 from tallypost_providers import ses_settings
-from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
-from tallypost_providers.registry import get_provider_class
+from tallypost_providers.registry import create_account, get_settings_struct
 from tallypost_providers.sendgrid_api import address_of
 from tallypost_providers.types import OutgoingEmail, Provider
 from tallypost_worker.delivery_spans import Peer
@@ -19,7 +14,8 @@ from tallypost_worker.delivery_spans import Peer
 def create_accounts(settings: WorkerSettings, pool: Pool) -> tuple[Provider, ...]:
     """The accounts of TALLYPOST_PROVIDERS, best first, and the Inbox for test mode.
 
-    Raises ProviderMisconfigured that names the variable.
+    settings come from `account_settings.load_worker` where a plugin is named. Raises
+    ProviderMisconfigured that names the variable.
     """
     return (*(_create_account(name, settings) for name in settings.providers), _inbox(pool))
 
@@ -37,19 +33,9 @@ def peers_of(settings: WorkerSettings) -> dict[str, Peer]:
 
 
 def _create_account(name: str, settings: WorkerSettings) -> Provider:
-    # The Protocol says nothing of constructors: what one takes is known for the names below only.
-    create: Callable[..., Provider] = get_provider_class(name)
-    groups: dict[str, Struct] = {
-        "smtp": settings.smtp,
-        "ses": settings.ses,
-        "sendgrid": settings.sendgrid,
-    }
-    if name not in groups:
-        raise ProviderMisconfigured(
-            f"TALLYPOST_PROVIDERS names {name!r}, which has no group of settings. "
-            f"It may name: {', '.join(sorted(groups))}."
-        )
-    return create(groups[name], account=name)
+    # Says first where the name is of no use: it may be that of another field.
+    get_settings_struct(name)
+    return create_account(name, getattr(settings, name))
 
 
 def _inbox(pool: Pool) -> InboxProvider:

@@ -13,7 +13,7 @@ from tallypost_core.collector import spare_the_collector
 from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError
 from tallypost_core.ids import new_id
-from tallypost_core.settings.apps import WorkerSettings, load_or_exit
+from tallypost_core.settings.apps import WorkerSettings
 from tallypost_domain.db.errors import AWAY, DatabaseUnavailable
 from tallypost_domain.db.pools import Pool, create_pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
@@ -21,6 +21,7 @@ from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.depths import LaneDepth, measure_depth
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
+from tallypost_providers.account_settings import load_worker_or_exit
 from tallypost_providers.types import Provider
 from tallypost_resilience.breaker import Breaker
 from tallypost_resilience.cluster_limiter import ClusterLimiter
@@ -37,7 +38,7 @@ from tallypost_worker.chores import run_chores
 from tallypost_worker.delivery import Delivery
 from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.delivery_samples import DeliverySamples
-from tallypost_worker.fleet import BREAKER, Fleet
+from tallypost_worker.fleet import BREAKER, Fleet, judge_handover
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -59,7 +60,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Read the settings from the environment and work until SIGTERM or SIGINT."""
-    settings = load_or_exit(WorkerSettings)
+    settings = load_worker_or_exit()
     logging.configure(settings.log, "worker")
 
     async def run(stop: asyncio.Event) -> None:
@@ -151,16 +152,16 @@ def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
     providers = create_accounts(settings, pool)
     objects = open_traced_store(settings.objects)
     assembler = Assembler(pool, objects, SigningKeyDirectory(pool, key_ring))
-    recorder = Recorder(pool, worker_id, _policy(settings))
     heartbeat = Heartbeat(url, worker_id)
     due = DueTenants(pool, url)
+    recorder = Recorder(pool, worker_id, _policy(settings), on_due_again=due.note_claim)
     samples = DeliverySamples(worker_id)
     redis = connect(settings.redis.url)
     fleet = Fleet(
         providers,
         concurrency=settings.delivery.concurrency,
         warm_share=settings.delivery.warm_share,
-        breaker=Breaker("providers", BREAKER, redis=redis),
+        breaker=Breaker("providers", BREAKER, redis=redis, judge=judge_handover),
         limiter=ClusterLimiter(redis, processes=settings.delivery.processes),
     )
     delivery = Delivery(

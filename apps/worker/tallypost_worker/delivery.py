@@ -20,24 +20,22 @@ from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.types import Claim
 from tallypost_providers.base import same_for_all
-from tallypost_providers.errors import EmailNotBuildable, NoRouteAvailable, ProviderBusy
+from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
 from tallypost_providers.types import Outcome, OutgoingEmail, Provider, SendResult
 from tallypost_resilience.breaker import BreakerOpen
-from tallypost_resilience.bulkhead import BulkheadFull
 from tallypost_telemetry import conventions, metrics
 from tallypost_telemetry.tracing import Span, current_span, error_type
 from tallypost_worker.assembly import Assembler, memory_bytes
 from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.delivery_spans import Peer, handing_over, note_result, processing
-from tallypost_worker.fleet import AccountPaused, Fleet
+from tallypost_worker.fleet import Fleet
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
 from tallypost_worker.memory_budget import MemoryBudget
 from tallypost_worker.recorder import Recorder
-from tallypost_worker.routing import ways_of
+from tallypost_worker.routing import is_bulk, no_way, others_after, ways_of
 from tallypost_worker.settlements import (
     given_up,
     handed_over,
-    may_fail_over,
     permanent_reason,
     postponed,
     storable,
@@ -49,7 +47,7 @@ LEAST_TIMEOUT_S = 1.0
 
 _MEMORY_BYTES = 128_000_000
 _RETRY_S = 1.0
-_LEAST_WAIT_S = 0.1
+_SPREAD_S = 2.0
 # Something else of ours is away (object store, key ring, every provider account).
 _OUTAGE_RETRY_S = 30.0
 
@@ -82,6 +80,7 @@ class Delivery:
         self._peers = peers
         # Of each lane: a password reset does not wait until a campaign's pictures have left.
         self._memory = {lane: MemoryBudget(_MEMORY_BYTES) for lane in Lane}
+        self._crashed_at_obstacles: set[str] = set()
 
     async def deliver(self, email: LoadedEmail) -> bool:
         """Take one email as far as it goes; False where its claim is to be given back unsent."""
@@ -95,68 +94,93 @@ class Delivery:
             self._recorder.record(unsent(email, self._worker_id))
             return True
         ways = ways_of(email, self._fleet)
-        if self._fleet.find_ready(ways, email.domain_id) is None:
-            self._wait_for_account(email, ways)
+        if not ways:
+            self._give_up_or_wait(email, email.claim, no_way(email, self._fleet))
             return True
-        async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
-            try:
-                outgoing = await self._assembler.assemble(email)
-            except (AppError, CryptoError, ObjectNotFound) as error:
-                self._give_up_or_wait(email, email.claim, error)
-                return True
-            except Exception as error:
-                # The edge of one email's work. Whatever is wrong with it, nothing has left, and
-                # the row must not stay with a worker that does nothing about it.
-                log.exception("delivery.crashed", email_id=str(email.claim.email_id))
-                self._give_up_or_wait(email, email.claim, error)
-                return True
-            # Where all have something against it, the first one says so to the sender.
-            ways = [way for way in ways if way.find_obstacle(outgoing) is None] or ways
-            provider = self._fleet.find_ready(ways, email.domain_id)
-            if provider is None:
-                self._wait_for_account(email, ways)
-                return True
-            claim = await self._recorder.mark(email.claim)
-            if claim is None:
-                return False
-            await self._hand_over(email, claim, outgoing, provider, ways)
+        place = await self._fleet.take(ways, email.domain_id, is_bulk=is_bulk(email))
+        if place is None:
+            self._postpone(email, ways)
             return True
+        with place:
+            async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
+                try:
+                    outgoing = await self._assembler.assemble(email)
+                except (AppError, CryptoError, ObjectNotFound) as error:
+                    self._give_up_or_wait(email, email.claim, error)
+                    return True
+                except Exception as error:
+                    # The edge of one email's work. Whatever is wrong with it, nothing has left,
+                    # and the row must not stay with a worker that does nothing about it.
+                    log.exception("delivery.crashed", email_id=str(email.claim.email_id))
+                    self._give_up_or_wait(email, email.claim, error)
+                    return True
+                return await self._send_by(place.provider, email, outgoing, ways)
 
-    async def _hand_over(
+    async def _send_by(
         self,
-        email: LoadedEmail,
-        claim: Claim,
-        outgoing: OutgoingEmail,
         provider: Provider,
+        email: LoadedEmail,
+        outgoing: OutgoingEmail,
         ways: Sequence[Provider],
-    ) -> None:
+    ) -> bool:
+        """Hand over to the provider, or to one that has nothing against this very email."""
+        fitting = [way for way in ways if not self._has_obstacle(way, outgoing)]
+        # Where all have something against it, the one that is asked says so to the sender.
+        if not fitting or provider in fitting:
+            return await self._mark_and_hand_over(provider, email, outgoing, fitting or ways)
+        place = await self._fleet.take(fitting, email.domain_id, is_bulk=is_bulk(email))
+        if place is None:
+            self._postpone(email, fitting)
+            return True
+        with place:
+            return await self._mark_and_hand_over(place.provider, email, outgoing, fitting)
+
+    async def _mark_and_hand_over(
+        self,
+        provider: Provider,
+        email: LoadedEmail,
+        outgoing: OutgoingEmail,
+        ways: Sequence[Provider],
+    ) -> bool:
+        claim = await self._recorder.mark(email.claim)
+        if claim is None:
+            return False
         lease_s = self._heartbeat.remaining_s - LEASE_MARGIN_S
         timeout_s = min(self._timeout_s, lease_s)
         if timeout_s < LEAST_TIMEOUT_S:
             self._recorder.record(postponed(email, claim, self._worker_id))
-            return
+            return True
         started_s = clock.monotonic_s()
         try:
             with handing_over(provider, self._peers.get(provider.account)) as span:
-                async with self._fleet.turn(provider) as call:
+                async with self._fleet.guard(provider) as call:
                     result = await _send(provider, outgoing, timeout_s)
                     self._fleet.learn(call, provider, email.domain_id, result)
                 note_result(span, result)
         except EmailNotBuildable as error:
             self._give_up_or_wait(email, claim, error)
-            return
-        except ProviderBusy:
-            # Nothing is known against the peer or the email: no attempt is counted, and the email
-            # is not put behind those that came later.
-            metrics.record_provider_busy(provider.name)
+            return True
+        except (ProviderBusy, BreakerOpen) as error:
+            # Nothing is known against the email: no attempt is counted, and it is not put behind
+            # those that came later.
+            if isinstance(error, ProviderBusy):
+                metrics.record_provider_busy(provider.name)
             self._recorder.record(postponed(email, claim, self._worker_id))
-            return
-        except (BreakerOpen, BulkheadFull, AccountPaused) as error:
-            # So it became while the email was made ready.
-            self._postpone(email, claim, error.retry_after_s or _RETRY_S)
-            return
-        duration_s = clock.monotonic_s() - started_s
-        fails_over = may_fail_over(result) and self._is_other_ready(email, provider, ways)
+            return True
+        self._record(email, claim, provider, result, clock.monotonic_s() - started_s, ways)
+        return True
+
+    def _record(
+        self,
+        email: LoadedEmail,
+        claim: Claim,
+        provider: Provider,
+        result: SendResult,
+        duration_s: float,
+        ways: Sequence[Provider],
+    ) -> None:
+        others = others_after(provider, result, email, ways)
+        fails_over = any(self._fleet.is_ready(way, email.domain_id) for way in others)
         self._recorder.record(
             handed_over(
                 email, claim, self._worker_id, provider, result, duration_s, fails_over=fails_over
@@ -164,33 +188,27 @@ class Delivery:
         )
         if fails_over:
             metrics.record_failover(provider.name)
-        metrics.record_handover(
-            provider.name, [to.outcome.value for to in result.recipients], duration_s
-        )
-        self._samples.record(email, claim, provider.name, [to.outcome for to in result.recipients])
+        outcomes = [to.outcome for to in result.recipients]
+        metrics.record_handover(provider.name, [outcome.value for outcome in outcomes], duration_s)
+        self._samples.record(email, claim, provider.name, outcomes)
 
-    def _is_other_ready(
-        self, email: LoadedEmail, provider: Provider, ways: Sequence[Provider]
-    ) -> bool:
-        """Whether an account could be asked now that was not asked in this round."""
-        others = [
-            way for way in ways if way is not provider and way.account not in email.refused_by
-        ]
-        return self._fleet.find_ready(others, email.domain_id) is not None
+    def _has_obstacle(self, provider: Provider, outgoing: OutgoingEmail) -> bool:
+        try:
+            return provider.find_obstacle(outgoing) is not None
+        except Exception:
+            # The edge to code that may be a plugin's. `send` decides; and every email would say so.
+            if provider.account not in self._crashed_at_obstacles:
+                self._crashed_at_obstacles.add(provider.account)
+                log.exception("delivery.find_obstacle_crashed", provider=provider.name)
+            return False
 
-    def _wait_for_account(self, email: LoadedEmail, ways: Sequence[Provider]) -> None:
-        if not ways:
-            self._give_up_or_wait(email, email.claim, NoRouteAvailable())
-            return
+    def _postpone(self, email: LoadedEmail, ways: Sequence[Provider]) -> None:
+        """Nothing has left, and no account may be asked yet."""
         wait_s = self._fleet.shortest_wait_s(ways, email.domain_id)
-        self._postpone(email, email.claim, wait_s)
-
-    def _postpone(self, email: LoadedEmail, claim: Claim, wait_s: float) -> None:
-        """Nothing has left, and some account may be asked in wait_s seconds."""
         # Not all at one moment: they have waited together.
-        retry_in_s = wait_s * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
+        spread_s = random.uniform(0, min(wait_s, _SPREAD_S))  # noqa: S311 - nothing secret
         self._recorder.record(
-            postponed(email, claim, self._worker_id, retry_in_s=max(retry_in_s, _LEAST_WAIT_S))
+            postponed(email, email.claim, self._worker_id, retry_in_s=wait_s + spread_s)
         )
 
     def _give_up_or_wait(self, email: LoadedEmail, claim: Claim, error: Exception) -> None:

@@ -7,6 +7,7 @@ written is kept and tried again for as long as the process lives.
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -33,11 +34,19 @@ Mark = tuple[Claim, asyncio.Future[Claim | None]]
 class Recorder:
     """The only writer of a worker's results; `run` is its one task."""
 
-    def __init__(self, pool: Pool, worker_id: UUID, policy: RetryPolicy) -> None:
-        """pool logs in as tp_deliver."""
+    def __init__(
+        self,
+        pool: Pool,
+        worker_id: UUID,
+        policy: RetryPolicy,
+        *,
+        on_due_again: Callable[[Claim], None] | None = None,
+    ) -> None:
+        """pool logs in as tp_deliver; on_due_again hears of what goes on with another account."""
         self._pool = pool
         self._worker_id = worker_id
         self._policy = policy
+        self._on_due_again = on_due_again
         self._settlements: list[Settlement] = []
         # Refused by the database, not for want of it, and when each is tried again: alone, and few
         # at a time, so that they stop nothing.
@@ -128,6 +137,9 @@ class Recorder:
             )
         self._waiting_spans.forget(written)
         del self._settlements[: len(settlements)]
+        for settlement in settlements:
+            if settlement.fails_over and self._on_due_again is not None:
+                self._on_due_again(settlement.claim)
         _answer(marks, {(claim.email_id, claim.fence): claim for claim in recorded.marked})
         if recorded.dead_letters:
             metrics.record_dead_letter("attempts_exhausted", recorded.dead_letters)

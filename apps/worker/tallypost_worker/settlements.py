@@ -18,7 +18,7 @@ from tallypost_domain.queue.types import (
     changes_of,
 )
 from tallypost_providers.base import clip
-from tallypost_providers.errors import EmailNotBuildable
+from tallypost_providers.errors import EmailNotBuildable, EnvelopeNotKept
 from tallypost_providers.types import (
     Outcome,
     OutgoingEmail,
@@ -44,6 +44,7 @@ def storable(result: SendResult, outgoing: OutgoingEmail) -> SendResult:
         phase=clip(checked.phase),
         evidence={clip(name): clip(value) for name, value in checked.evidence.items()},
         concerns=checked.concerns,
+        was_asked=checked.was_asked,
         pause_s=_bounded(checked.pause_s),
     )
 
@@ -151,7 +152,7 @@ def given_up(email: LoadedEmail, claim: Claim, worker_id: UUID, reason: str) -> 
 
 def permanent_reason(error: Exception) -> str | None:
     """The word for a failure that a retry cannot mend; None for an outage."""
-    if isinstance(error, EmailNotBuildable):
+    if isinstance(error, EmailNotBuildable | EnvelopeNotKept):
         return error.code
     if isinstance(error, ObjectNotFound):
         return "attachment_missing"

@@ -17,6 +17,7 @@ from tallypost_domain.db.pools import Pool
 from tallypost_domain.emails.statements import QUEUE_CHANNEL
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.claims import list_due_tenants
+from tallypost_domain.queue.types import Claim
 
 REFRESH_EVERY_S = 1.0
 
@@ -66,6 +67,10 @@ class DueTenants:
             self._due[lane][tenant_id] = self._due[lane].get(tenant_id, 0) + 1
         if tenant_ids:
             self._changed[lane].set()
+
+    def note_claim(self, claim: Claim) -> None:
+        """As `note`, for an email that is due again."""
+        self.note(Lane(claim.lane), [claim.tenant_id])
 
     def take(self, lane: Lane, limit: int) -> dict[UUID, int]:
         """Up to limit tenants to claim from, least recently served first, as of now."""

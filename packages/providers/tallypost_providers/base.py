@@ -21,10 +21,11 @@ passes the suite and stands under the entry point group `tallypost.providers` is
    function of the email, so that a duplicate can be recognised by its Message-ID.
 7. **Nothing is shared but connections.** Calls may run at the same time; one that fails or is
    cancelled never leaves a connection in an unknown state for the next.
-8. **Settings are judged once.** A constructor raises ProviderMisconfigured that names the
-   variable; it does no network I/O. `close` gives back every connection and may run twice. A
-   handover that is under way finishes first, with the outcome that it would have had; further
-   emails are handed over as before or refused with ProviderBusy.
+8. **Settings are judged once.** The class states them in `settings`, a frozen Struct whose fields
+   have a `Meta` with a description; its constructor takes `(settings, account)`. It raises
+   ProviderMisconfigured that names the variable; it does no network I/O. `close` gives back every
+   connection and may run twice. A handover that is under way finishes first, with the outcome
+   that it would have had; further emails are handed over as before or refused with ProviderBusy.
 9. **No secrets, no bodies.** `detail` and `evidence` hold the peer's words, clipped; they may
    name an address, so they go to the tenant's timeline and never to a log.
 """

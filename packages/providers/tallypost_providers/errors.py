@@ -50,6 +50,12 @@ class LookUpFailed(ProviderError):
     kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
 
 
+class EnvelopeNotKept(ProviderError):
+    """Every provider account sends to all whom the headers name, and some are not to get it."""
+
+    code: ClassVar[str] = "envelope_not_kept"
+
+
 class ProviderBusy(Exception):
     """The adapter had no connection to spare in time, or is closed; nothing was sent.
 

@@ -1,48 +1,135 @@
-"""Finds providers by name: anything under the entry point group `tallypost.providers`.
+"""Finds providers by name, and makes accounts of them.
 
-A provider of another distribution is found here too, but the worker gives settings to those of
-this project only and refuses the others.
+A provider is anything under the entry point group `tallypost.providers`, of this distribution or of
+another one: all are found, judged and made in the same way. Only a provider that is asked for by
+name is imported.
 """
 
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Any, cast
 
+from msgspec import Struct
+
+from tallypost_core.settings.apps import APP_SETTINGS
+from tallypost_core.settings.plugins import PROVIDERS_GROUP, find_conflict
+from tallypost_providers.contract import account_faults, class_faults, settings_faults
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.types import Provider
 
-GROUP = "tallypost.providers"
+INBOX = "inbox"
+"""Takes test mail always; no account of it is named."""
+
+_OURS = "tallypost"
+
+
+def list_entry_points() -> list[EntryPoint]:
+    """What is installed, sorted by name; a name that two distributions claim is there twice."""
+    found = entry_points(group=PROVIDERS_GROUP)
+    return sorted(found, key=lambda entry_point: (entry_point.name, entry_point.value))
 
 
 def list_provider_names() -> list[str]:
     """The names of the providers on this installation, sorted."""
-    return sorted({entry_point.name for entry_point in entry_points(group=GROUP)})
+    return sorted({entry_point.name for entry_point in list_entry_points()})
+
+
+def is_ours(entry_point: EntryPoint) -> bool:
+    """True for what comes with Tallypost itself."""
+    return entry_point.dist is not None and entry_point.dist.name == _OURS
 
 
 def get_provider_class(name: str) -> type[Provider]:
-    """The adapter class of a provider; the caller knows what its constructor takes.
+    """The adapter class of a provider.
 
-    Raises ProviderMisconfigured that names TALLYPOST_PROVIDERS for an unknown name (the message
-    lists the known ones), for a name that two distributions claim, and for a class that cannot be
-    imported.
+    Raises ProviderMisconfigured for a name that is unknown (the message names TALLYPOST_PROVIDERS
+    and lists the known ones), that two distributions claim or that mixes with our settings, and for
+    a class that cannot be imported or does not have what `types.Provider` has.
     """
-    found = tuple(entry_points(group=GROUP, name=name))
+    entry_point = _get_entry_point(name)
+    if not is_ours(entry_point):
+        conflict = find_conflict(name, APP_SETTINGS.values())
+        if conflict is not None:
+            raise _unusable(entry_point, conflict)
+    provider_class = _load(entry_point)
+    _require_none(entry_point, class_faults(provider_class, name))
+    return cast("type[Provider]", provider_class)
+
+
+def get_settings_struct(name: str) -> type[Struct]:
+    """The settings that accounts of a provider are made with.
+
+    Raises what `get_provider_class` raises, and ProviderMisconfigured for the Inbox and for a class
+    whose settings or constructor are not as `base` says.
+    """
+    if name == INBOX:
+        others = ", ".join(other for other in list_provider_names() if other != INBOX)
+        raise ProviderMisconfigured(
+            f"TALLYPOST_PROVIDERS names {INBOX!r}, which takes test mail always and no other. "
+            f"It may name: {others}."
+        )
+    provider_class = get_provider_class(name)
+    _require_none(_get_entry_point(name), settings_faults(provider_class))
+    # Any: the Protocol has no settings, since the Inbox has none. They were looked at above.
+    return cast("type[Struct]", cast("Any", provider_class).settings)
+
+
+def create_account(name: str, settings: Struct) -> Provider:
+    """An account of a provider, which bears its name.
+
+    Raises ProviderMisconfigured, where the constructor does and where what it made is not as `base`
+    says.
+    """
+    create: Callable[..., Provider] = get_provider_class(name)
+    provider = create(settings, account=name)
+    _require_none(_get_entry_point(name), account_faults(provider, name))
+    return provider
+
+
+def distribution_of(entry_point: EntryPoint) -> str:
+    """Name and version of the distribution that an entry point came with."""
+    found = entry_point.dist
+    return f"{found.name} {found.version}" if found is not None else "an unknown distribution"
+
+
+def not_installed(name: str) -> str:
+    """What is said of a name that no distribution offers."""
+    known = ", ".join(list_provider_names()) or "none"
+    return f"TALLYPOST_PROVIDERS names {name!r}, which is not installed. Installed: {known}."
+
+
+def _get_entry_point(name: str) -> EntryPoint:
+    found = tuple(entry_points(group=PROVIDERS_GROUP, name=name))
     if not found:
-        known = ", ".join(list_provider_names()) or "none"
-        raise ProviderMisconfigured(
-            f"TALLYPOST_PROVIDERS names {name!r}, which is not installed. Installed: {known}."
-        )
+        raise ProviderMisconfigured(not_installed(name))
     if len({entry_point.value for entry_point in found}) > 1:
+        offered_by = ", ".join(sorted(map(distribution_of, found)))
         raise ProviderMisconfigured(
-            f"TALLYPOST_PROVIDERS names {name!r}, which several installed distributions offer."
+            f"Provider {name!r} is offered by several distributions: {offered_by}. Uninstall all "
+            "but one."
         )
-    return _load(found[0])
+    return found[0]
 
 
-def _load(entry_point: EntryPoint) -> type[Provider]:
+def _load(entry_point: EntryPoint) -> object:
     try:
-        return cast("type[Provider]", entry_point.load())
-    except (ImportError, AttributeError) as error:
-        raise ProviderMisconfigured(
-            f"TALLYPOST_PROVIDERS names {entry_point.name!r}, which cannot be loaded from "
-            f"{entry_point.value}."
-        ) from error
+        return cast("object", entry_point.load())
+    except ImportError as error:
+        raise _unusable(entry_point, f"{entry_point.value} cannot be imported: {error}") from error
+    except Exception as error:
+        # The edge to code that may be a plugin's; its module runs while it is imported.
+        kind = type(error).__name__
+        raise _unusable(entry_point, f"{entry_point.value} cannot be loaded: {kind}") from error
+
+
+def _require_none(entry_point: EntryPoint, faults: Iterable[str]) -> None:
+    told = "; ".join(faults)
+    if told:
+        raise _unusable(entry_point, f"{entry_point.value} breaks the contract: {told}")
+
+
+def _unusable(entry_point: EntryPoint, reason: str) -> ProviderMisconfigured:
+    provider = f"Provider {entry_point.name!r} of {distribution_of(entry_point)}"
+    return ProviderMisconfigured(
+        f"{provider} cannot be used: {reason}. Mend it, or take it out of TALLYPOST_PROVIDERS."
+    )

@@ -50,6 +50,7 @@ class SendGridProvider:
     """
 
     name = "sendgrid"
+    settings = SendGridSettings
     rate_per_s: float | None = None
 
     def __init__(self, settings: SendGridSettings, account: str) -> None:
@@ -188,13 +189,14 @@ def _describe(answer: HTTPAnswer) -> str:
 
 
 def _refused(email: OutgoingEmail, refusal: Refusal) -> SendResult:
-    return same_for_all(
+    result = same_for_all(
         email,
         refusal.outcome,
         phase=refusal.phase,
         enhanced_code=refusal.enhanced_code,
         detail=refusal.detail,
     )
+    return replace(result, was_asked=False)
 
 
 def _set_apart(email: OutgoingEmail, envelope: Envelope, result: SendResult) -> SendResult:

@@ -52,7 +52,7 @@ FAILURES: tuple[HTTPRow, ...] = (
     HTTPRow("406", Outcome.SUSPENDED, _NOT_UNDERSTOOD),
     HTTPRow("415", Outcome.SUSPENDED, _NOT_UNDERSTOOD),
     HTTPRow("413", Outcome.REJECTED, _TOO_LARGE),
-    HTTPRow("413 undocumented", Outcome.REJECTED, _TOO_LARGE),
+    HTTPRow("413 undocumented", Outcome.UNAVAILABLE, _TOO_LARGE + "; whose limit it is, is open"),
     HTTPRow("429", Outcome.THROTTLED, "Rate Limits: too many requests in this period"),
     HTTPRow("500", Outcome.UNAVAILABLE, "Mail Send: an error of SendGrid's, stated by itself"),
     HTTPRow("503", Outcome.UNAVAILABLE, "Errors: the API is not available, stated by itself"),

@@ -27,6 +27,7 @@ class SESProvider:
     """
 
     name = "ses"
+    settings = SESSettings
     capabilities = Capabilities(
         raw_mime=True,
         keeps_message_id=False,

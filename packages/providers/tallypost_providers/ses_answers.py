@@ -46,6 +46,9 @@ class SESReply(Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any] = {}
     """The fields of a good answer."""
     detail: str = ""
+    """SES's own words. Of the account they may tell what is the platform's affair alone."""
+    hint: str = ""
+    """What we know besides, for whoever tends the account."""
     """The words of SES or of the network, clipped."""
     evidence: Mapping[str, str] = {}
 
@@ -99,7 +102,7 @@ def read_error(error: ClientError) -> SESReply:
     )
     evidence = _evidence(status, headers) | ({"error": clip(name)} if is_documented else {})
     return SESReply(
-        signal=answer, detail=clip(text + _clock_hint(name, headers)), evidence=evidence
+        signal=answer, detail=clip(text), hint=_clock_hint(name, headers), evidence=evidence
     )
 
 

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from typing import Literal
 
 from tallypost_providers.addresses import parse_mailbox
+from tallypost_providers.base import clip
 from tallypost_providers.http_failures import HTTPAnswer, HTTPSilence
 from tallypost_providers.ses_answers import SESReply
 from tallypost_providers.ses_failures import (
     MAIL_FROM_UNVERIFIED,
     NOT_ASKED,
+    PAUSED,
     UNVERIFIED,
     classify,
 )
@@ -26,6 +28,9 @@ DAILY_QUOTA_PAUSE_S = 600.0
 (developer guide, manage-sending-quotas-errors)."""
 
 _DAILY_QUOTA = "Daily message quota exceeded"
+
+# SUSPENDED, with words that concern whoever sends.
+_ABOUT_MAIL = frozenset({UNVERIFIED, MAIL_FROM_UNVERIFIED, PAUSED})
 
 _FIELD_OF_KIND = {"to": "ToAddresses", "cc": "CcAddresses", "bcc": "BccAddresses"}
 
@@ -52,7 +57,8 @@ class SESAnswers:
         self._recipients = email.recipients
         self._from_header = email.from_header
         self._answers = [_refuse_unusable(email, place) for place in range(len(email.recipients))]
-        self._phase = "connect"
+        self._phase = "envelope"
+        self._was_asked = False
         self._message_id: str | None = None
         self._evidence: dict[str, str] = {}
         self._concerns: Literal["account", "sender"] = "account"
@@ -100,17 +106,19 @@ class SESAnswers:
             status, retry_after_s = signal.status, signal.retry_after_s
         has_left = status is not None or signal in {HTTPSilence.TIMEOUT, HTTPSilence.RESET}
         self._phase = "http" if has_left else "connect"
+        self._was_asked = True
         self._evidence = dict(reply.evidence)
         if self._is_about_sender(reply):
             self._concerns = "sender"
         if reply.detail.startswith(_DAILY_QUOTA):
             self._pause_s = DAILY_QUOTA_PAUSE_S
         self._message_id = reply.body.get("MessageId")
+        outcome = classify(signal)
         self._record(
             self._list_open(),
-            classify(signal),
+            outcome,
             reply_code=status,
-            detail=reply.detail,
+            detail=_told_to_tenants(reply, outcome),
             retry_after_s=retry_after_s,
         )
 
@@ -122,6 +130,7 @@ class SESAnswers:
             phase=self._phase,
             evidence=self._evidence,
             concerns=self._concerns,
+            was_asked=self._was_asked,
             pause_s=self._pause_s,
         )
 
@@ -157,6 +166,14 @@ class SESAnswers:
                 detail=detail,
                 retry_after_s=retry_after_s,
             )
+
+
+def _told_to_tenants(reply: SESReply, outcome: Outcome) -> str:
+    """SES's words, but of what it has against the account no more than the name: a sentence on
+    permissions or signatures quotes the platform's AWS account."""
+    if outcome is not Outcome.SUSPENDED or reply.error_name in _ABOUT_MAIL:
+        return clip(reply.detail + reply.hint)
+    return clip(f"SES refuses this account: {reply.error_name}.{reply.hint}")
 
 
 def least_size_bytes(email: OutgoingEmail) -> int:

@@ -91,8 +91,9 @@ FAILURES: tuple[HTTPRow, ...] = (
     HTTPRow("503 ServiceUnavailableException", Outcome.UNAVAILABLE, "the same, by another name"),
     HTTPRow("400 MalformedHttpRequestException", Outcome.UNAVAILABLE, _COMMON + "not understood"),
     # A name that says that SES had begun, or nothing about it.
-    HTTPRow("408 RequestTimeoutException", Outcome.AMBIGUOUS, _COMMON + "when it ran out is open"),
     HTTPRow("4xx RequestAbortedException", Outcome.AMBIGUOUS, _COMMON + "when it broke is open"),
+    HTTPRow("408", Outcome.AMBIGUOUS, "RFC 9110, 15.5.9: any hop says so, SES may have it"),
+    HTTPRow("499", Outcome.AMBIGUOUS, "a proxy's word for a connection that ended"),
     HTTPRow("xxx undocumented", Outcome.AMBIGUOUS, "no error of SES: it may be a gateway's"),
     HTTPRow("4xx", Outcome.UNAVAILABLE, "stated that it was not taken, by a name we do not know"),
     HTTPRow("5xx", Outcome.AMBIGUOUS, "a failure by a name that is documented for no SendEmail"),

@@ -27,6 +27,7 @@ class SMTPProvider:
     """
 
     name = "smtp"
+    settings = SMTPSettings
     capabilities = Capabilities(
         raw_mime=True,
         keeps_message_id=True,

@@ -18,6 +18,11 @@ _QUEUE_ID = re.compile(r"\bqueued as ([A-Za-z0-9._-]{1,100})", re.IGNORECASE)
 # syntax of an address, X.3.4 for a message that is too big and X.6.3 for a conversion that would
 # be needed, RFC 6531 has X.6.7 for an address outside ASCII.
 _BAD_ADDRESS_CODE = "5.1.3"
+# Replies to MAIL that are not about the envelope sender: 421 and X.3.Z are about the relay, 530 to
+# 538 about our login (RFC 4954, section 6), 500 to 504 and 555 about the dialogue (RFC 5321,
+# section 4.2.2).
+_ABOUT_ACCOUNT = re.compile(r"421 .*|[45]\d\d [45]\.3\..*|53[0-8] .*|(500|501|502|503|504|555) .*")
+
 _NOT_ASKED_CODES: dict[tuple[Phase, Silence], str] = {
     ("mail", Silence.TOO_LARGE): "5.3.4",
     ("mail", Silence.MISSING): "5.6.3",
@@ -37,6 +42,7 @@ class Answers:
         self.evidence: dict[str, str] = {}
         self._recipients = email.recipients
         self._provider_message_id: str | None = None
+        self._is_about_sender = False
         self._answers: list[RecipientResult | None] = [None] * len(email.recipients)
         for place, recipient in enumerate(email.recipients):
             if not is_path(recipient.address):
@@ -86,6 +92,9 @@ class Answers:
         if isinstance(signal, Silence):
             self.evidence["silence"] = signal.value
             return
+        self._is_about_sender = phase == "mail" and not _ABOUT_ACCOUNT.fullmatch(
+            f"{signal.code} {signal.enhanced_code or ''}"
+        )
         self.evidence["reply"] = f"{signal.code} {detail}"[:DETAIL_MAX_CHARS]
         if phase == "final" and signal.is_positive and (found := _QUEUE_ID.search(signal.text)):
             self._provider_message_id = found[1]
@@ -97,6 +106,7 @@ class Answers:
             provider_message_id=self._provider_message_id,
             phase=self.phase,
             evidence=self.evidence,
+            concerns="sender" if self._is_about_sender else "account",
         )
 
 

@@ -70,9 +70,16 @@ _RESERVED_HEADERS = frozenset(
         "sender",
         "subject",
         "to",
+        "x-msys-api",
+        "x-smtpapi",
     }
 )
-_RESERVED_HEADER_PREFIXES = ("arc-", "content-", "resent-", "x-tallypost-")
+# Those from x-mailgun- on are orders that providers take from a message's headers: which settings,
+# senders and addresses of the platform's account an email goes by is not its sender's choice.
+_RESERVED_HEADER_PREFIXES = (
+    *("arc-", "content-", "resent-", "x-tallypost-"),
+    *("x-mailgun-", "x-mc-", "x-mj-", "x-pm-", "x-ses-", "x-sg-"),
+)
 
 
 def is_reserved_header(name: str) -> bool:
@@ -190,7 +197,11 @@ class SendResult(Struct, frozen=True, kw_only=True):
     evidence: Mapping[str, str] = {}
     """Small facts for the timeline, such as the peer's greeting or queue id."""
     concerns: Literal["account", "sender"] = "account"
-    """Whom a SUSPENDED is about: the account as a whole, or mail from this domain alone."""
+    """Whom a SUSPENDED, UNAVAILABLE or THROTTLED is about: the account as a whole, or mail from
+    this domain alone."""
+    was_asked: bool = True
+    """False where the provider judged by itself, without the peer: that says nothing of the
+    peer."""
     pause_s: float | None = None
     """The account asks for no other handover before so many seconds, whatever became of this."""
 

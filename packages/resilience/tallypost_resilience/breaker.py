@@ -63,6 +63,10 @@ class GuardedCall:
         """Count the call as failed, though it raises nothing."""
         self.verdict = Verdict.FAILURE
 
+    def record_nothing(self) -> None:
+        """The call has said nothing about the peer, though it raises nothing."""
+        self.verdict = Verdict.NONE
+
     def record_down(self) -> None:
         """The peer said that it takes nothing from us; no further call is needed to open."""
         self.verdict = Verdict.DOWN
@@ -120,9 +124,9 @@ class Breaker:
             await self._record(key, circuit, ticket, token, call.verdict)
 
     def wait_s(self, key: str) -> float:
-        """How long this process would refuse a call; 0 where it would let one through."""
+        """How long to wait before this process may let a call through; 0 where it would now."""
         circuit = self._circuits.get(key)
-        return 0.0 if circuit is None else circuit.wait_s(self._clock())
+        return 0.0 if circuit is None else circuit.wait_s(self._clock(), busy_s=_ASK_AGAIN_S)
 
     def state(self, key: str) -> BreakerState:
         """The state of a key's circuit in this process."""

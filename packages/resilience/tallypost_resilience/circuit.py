@@ -101,11 +101,16 @@ class Circuit:
         """How long it stays open once it opens now."""
         return self._open_s
 
-    def wait_s(self, now_s: float) -> float:
-        """How long no call would pass; 0 where one would, if only as the probe."""
+    def wait_s(self, now_s: float, busy_s: float) -> float:
+        """How long to wait before `ask` may give leave; 0 where it would, if only for the probe.
+
+        busy_s is the time to wait while a probe is under way, as there.
+        """
         if self._closed_until_s is None:
             return 0.0
-        return max(0.0, max(self._closed_until_s, self._probe_until_s or 0.0) - now_s)
+        if now_s < self._closed_until_s:
+            return self._closed_until_s - now_s
+        return min(busy_s, max(0.0, (self._probe_until_s or 0.0) - now_s))
 
     def state(self, now_s: float) -> BreakerState:
         """The state at this moment."""

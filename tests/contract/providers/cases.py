@@ -1,9 +1,12 @@
 """What the contract suite needs to know about a provider to put it through its paces.
 
-A new provider joins by adding a case to CASES; the tests do not change.
+A new provider joins by adding a case to CASES; the tests do not change. One of another distribution
+is judged alone, where the variable CASE_VARIABLE names its case as `module:function`.
 """
 
 import asyncio
+import importlib
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -26,6 +29,7 @@ from tests.support.sendgrid import expected_message, sendgrid_stage
 from tests.support.ses import answer, running_ses
 from tests.unit.providers.emails import SENDING_DOMAIN
 
+CASE_VARIABLE = "TALLYPOST_TEST_PROVIDER_CASE"
 LATE_S = 0.2
 
 
@@ -40,7 +44,8 @@ class Case(Struct):
     """A provider with a well-behaved other side that can be told to fail."""
 
     provider: Provider
-    deliveries: list[Delivery]
+    deliveries: Callable[[], list[Delivery]]
+    """What the other side has taken so far, oldest first."""
     fail: Callable[[], None]
     """From now on the other side states that it takes nothing."""
     fall_silent: Callable[[], None]
@@ -67,7 +72,7 @@ async def smtp_case() -> AsyncIterator[Case]:
         try:
             yield Case(
                 provider,
-                deliveries,
+                lambda: deliveries,
                 lambda: faults.active.append(Fault(phase="mail", reply="421 4.3.2 closing")),
                 lambda: faults.active.append(Fault(phase="final", action="hang")),
                 lambda: faults.active.append(Fault(phase="final", action="drip")),
@@ -95,7 +100,7 @@ async def inbox_case() -> AsyncIterator[Case]:
 
     yield Case(
         InboxProvider(store),
-        deliveries,
+        lambda: deliveries,
         lambda: state.update(mode="fails"),
         lambda: state.update(mode="silent"),
         lambda: state.update(mode="late"),
@@ -117,7 +122,7 @@ async def ses_case() -> AsyncIterator[Case]:
         await ses.provider.ensure_domain(ProviderDomain(name=SENDING_DOMAIN, dkim_keys=()))
         yield Case(
             ses.provider,
-            deliveries,
+            lambda: deliveries,
             lambda: faults.active.append(answer(503, "ServiceUnavailable", "Later.")),
             lambda: faults.active.append(HTTPFault(action="hang")),
             lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
@@ -140,7 +145,7 @@ async def sendgrid_case() -> AsyncIterator[Case]:
         faults = simulator.faults
         yield Case(
             provider,
-            deliveries,
+            lambda: deliveries,
             lambda: faults.active.append(HTTPFault(status=503, body=unavailable)),
             lambda: faults.active.append(HTTPFault(action="hang")),
             lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
@@ -149,9 +154,26 @@ async def sendgrid_case() -> AsyncIterator[Case]:
         )
 
 
-CASES: dict[str, Callable[[], AbstractAsyncContextManager[Case]]] = {
+OpenCase = Callable[[], AbstractAsyncContextManager[Case]]
+
+CASES: dict[str, OpenCase] = {
     "inbox": inbox_case,
     "sendgrid": sendgrid_case,
     "ses": ses_case,
     "smtp": smtp_case,
 }
+
+
+def list_cases() -> list[str]:
+    """What the suite judges: all of CASES, or the one that CASE_VARIABLE names."""
+    address = os.environ.get(CASE_VARIABLE)
+    return [address] if address else sorted(CASES)
+
+
+def open_case(name: str) -> AbstractAsyncContextManager[Case]:
+    """One of `list_cases`, which is well until it is told to fail."""
+    if name in CASES:
+        return CASES[name]()
+    module, _, function = name.partition(":")
+    open_: OpenCase = getattr(importlib.import_module(module), function)
+    return open_()

@@ -21,7 +21,7 @@ from tallypost_worker.assembly import Assembler
 from tallypost_worker.delivery import Delivery
 from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.delivery_samples import DeliverySamples
-from tallypost_worker.fleet import Fleet
+from tallypost_worker.fleet import Fleet, judge_handover
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.wakeups import DueTenants
@@ -66,6 +66,7 @@ class FakeProvider:
         self._answers = list(answers or [says(Outcome.ACCEPTED)])
         self.handovers: list[OutgoingEmail] = []
         self.obstacle: str | None = None
+        self.takes_s = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -79,6 +80,7 @@ class FakeProvider:
         self.handovers.append(email)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         await self.gate.wait()
+        await asyncio.sleep(self.takes_s)
         return answer(email)
 
     async def close(self) -> None:
@@ -116,8 +118,8 @@ async def running_loop(
     worker_id = new_id()
     pool = await create_pool(url, size=4, app="test")
     heartbeat = Heartbeat(beat_url or url, worker_id)
-    recorder = Recorder(pool, worker_id, policy)
     due = DueTenants(pool, beat_url or url)
+    recorder = Recorder(pool, worker_id, policy, on_due_again=due.note_claim)
     samples = DeliverySamples(worker_id)
     loop = DeliveryLoop(
         pool,
@@ -128,7 +130,7 @@ async def running_loop(
             fleet=Fleet(
                 [provider, *others],
                 concurrency=concurrency,
-                breaker=Breaker("test", breaker),
+                breaker=Breaker("test", breaker, judge=judge_handover),
                 limiter=LocalLimiter(),
             ),
             assembler=Assembler(pool, objects, SigningKeyDirectory(pool, KEY_RING)),

@@ -1,11 +1,11 @@
 """Accounts come from the names in the settings; one that cannot be used is named."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from tallypost_core.settings.apps import WorkerSettings, load
+from tallypost_core.settings import SettingsError
+from tallypost_providers.account_settings import load_worker
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.sendgrid import SendGridProvider
@@ -14,6 +14,7 @@ from tallypost_providers.smtp import SMTPProvider
 from tallypost_providers.types import Provider
 from tallypost_worker.accounts import create_accounts
 from tests.support.database import Database
+from tests.support.plugins import Plugins
 from tests.support.worker import worker_environment
 
 
@@ -26,7 +27,7 @@ async def _accounts(database: Database, folder: Path, **overrides: str) -> tuple
         **overrides,
     )
     async with database.pool("tp_deliver", size=1) as pool:
-        return create_accounts(load(WorkerSettings, environment), pool)
+        return create_accounts(load_worker(environment), pool)
 
 
 async def test_named_providers_come_first_and_the_inbox_is_always_there(
@@ -43,6 +44,7 @@ async def test_named_providers_come_first_and_the_inbox_is_always_there(
     ("names", "wanted"),
     [
         ("sntp", r"TALLYPOST_PROVIDERS.*'sntp'.*not installed"),
+        ("database", r"TALLYPOST_PROVIDERS.*'database'.*not installed"),
         ("smtp,inbox", r"TALLYPOST_PROVIDERS.*'inbox'.*may name: .*smtp"),
         ("ses", "TALLYPOST_SES_REGION is missing"),
         ("sendgrid", "TALLYPOST_SENDGRID_API_KEY is missing"),
@@ -51,7 +53,7 @@ async def test_named_providers_come_first_and_the_inbox_is_always_there(
 async def test_name_that_cannot_be_used_is_refused_beside_the_variable(
     database: Database, tmp_path: Path, names: str, wanted: str
 ) -> None:
-    with pytest.raises(ProviderMisconfigured, match=wanted):
+    with pytest.raises((ProviderMisconfigured, SettingsError), match=wanted):
         await _accounts(database, tmp_path, TALLYPOST_PROVIDERS=names)
 
 
@@ -69,16 +71,11 @@ async def test_sendgrid_is_an_account_beside_the_relay(database: Database, tmp_p
     assert (first.account, relay.account, inbox.account) == ("sendgrid", "smtp", "inbox")
 
 
-async def test_provider_of_another_distribution_is_refused_so_far(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_plugin_is_an_account_with_its_own_settings(
+    database: Database, tmp_path: Path, plugins: Plugins
 ) -> None:
-    metadata = tmp_path / "pigeon_post-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon-post\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(
-        "[tallypost.providers]\npigeon = pigeon_post:Pigeon\n"
-    )
-    (tmp_path / "pigeon_post.py").write_text("class Pigeon: ...\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    with pytest.raises(ProviderMisconfigured, match=r"TALLYPOST_PROVIDERS.*'pigeon'.*settings"):
-        await _accounts(database, tmp_path, TALLYPOST_PROVIDERS="pigeon")
+    plugins.install()
+    chosen = {"TALLYPOST_PROVIDERS": "pigeon,smtp", "TALLYPOST_PIGEON_LOFT": "home"}
+    first, relay, inbox = await _accounts(database, tmp_path, **chosen)
+    assert (first.account, relay.account, inbox.account) == ("pigeon", "smtp", "inbox")
+    assert first.kept.loft == "home"  # type: ignore[attr-defined]  # The plugin's own.

@@ -1,16 +1,24 @@
 """Where providers come from, and which settings they refuse."""
 
-import sys
-from pathlib import Path
+import re
+from typing import get_type_hints
 
+import msgspec
 import pytest
 
+from tallypost_core.settings.apps import WorkerSettings
 from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
-from tallypost_providers.registry import get_provider_class, list_provider_names
+from tallypost_providers.registry import (
+    create_account,
+    get_provider_class,
+    get_settings_struct,
+    list_provider_names,
+)
 from tallypost_providers.smtp import SMTPProvider
+from tests.support.plugins import PIGEON, Plugins
 
 
 def test_installed_providers_are_found_by_name() -> None:
@@ -24,37 +32,100 @@ def test_unknown_provider_is_named_beside_the_known_ones() -> None:
         get_provider_class("sntp")
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the import path where a test may install distributions."""
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    return tmp_path
-
-
-def install(folder: Path, distribution: str, name: str, value: str) -> None:
-    metadata = folder / f"{distribution}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(f"[tallypost.providers]\n{name} = {value}\n")
-
-
-def test_another_distribution_adds_a_provider_without_a_change_here(installed: Path) -> None:
-    (installed / "pigeon_post.py").write_text("class Pigeon: ...\n")
-    install(installed, "pigeon-post", "pigeon", "pigeon_post:Pigeon")
+def test_another_distribution_adds_a_provider_without_a_change_here(plugins: Plugins) -> None:
+    plugins.install()
+    settings = get_settings_struct("pigeon")
     assert get_provider_class("pigeon").__name__ == "Pigeon"
+    assert settings.__name__ == "PigeonSettings"
+    account = create_account("pigeon", msgspec.convert({"loft": "home"}, settings))
+    assert (account.name, account.account) == ("pigeon", "pigeon")
 
 
-def test_provider_that_cannot_be_imported_says_where_it_should_be(installed: Path) -> None:
-    install(installed, "broken-post", "broken", "no_such_module_here:Broken")
-    with pytest.raises(ProviderMisconfigured, match="no_such_module_here:Broken"):
-        get_provider_class("broken")
+def test_provider_that_cannot_be_imported_says_where_it_should_be(plugins: Plugins) -> None:
+    plugins.install(source=None, value="no_such_module_here:Broken")
+    with pytest.raises(ProviderMisconfigured, match=r"pigeon-post 1.*no_such_module_here:Broken"):
+        get_provider_class("pigeon")
 
 
-def test_name_that_two_distributions_claim_is_refused(installed: Path) -> None:
-    install(installed, "one-post", "twice", "one:One")
-    install(installed, "two-post", "twice", "two:Two")
-    with pytest.raises(ProviderMisconfigured, match="'twice'"):
+@pytest.mark.parametrize("source", ["1 / 0", "class Pigeon", "Dove = 1"])
+def test_module_that_breaks_while_it_is_imported_is_named(plugins: Plugins, source: str) -> None:
+    plugins.install(source=source)
+    with pytest.raises(ProviderMisconfigured, match=r"'pigeon'.*pigeon_post:Pigeon"):
+        get_provider_class("pigeon")
+
+
+def test_name_that_two_distributions_claim_is_refused(plugins: Plugins) -> None:
+    plugins.install("twice", None, distribution="one-post", value="one:One")
+    plugins.install("twice", None, distribution="two-post", value="two:Two")
+    with pytest.raises(ProviderMisconfigured, match=r"'twice'.*one-post.*two-post"):
         get_provider_class("twice")
+
+
+@pytest.mark.parametrize("name", ["redis", "local", "port", "smtp_relay", "Pigeon", "pi-geon"])
+def test_name_whose_variables_would_mix_with_ours_is_refused(plugins: Plugins, name: str) -> None:
+    plugins.install(name, PIGEON.replace('"pigeon"', f'"{name}"'))
+    with pytest.raises(ProviderMisconfigured, match=rf"'{name}' of pigeon-post 1\.0"):
+        get_provider_class(name)
+
+
+@pytest.mark.parametrize(
+    ("kept", "instead", "fault"),
+    [
+        ('name = "pigeon"', 'name = "dove"', "its name is 'dove'"),
+        ('    name = "pigeon"\n', "", "its name is None"),
+        ("async def send", "def send", "`async def send`"),
+        ("async def send", "async def sends", "`async def send`"),
+        ("async def close", "def close", "`async def close`"),
+        ("def find_obstacle", "async def find_obstacle", "`def find_obstacle`"),
+        ("def find_obstacle", "def obstacle", "`def find_obstacle`"),
+        ("class Pigeon:", "def Pigeon(): ...\nclass Dove:", "no class"),
+        ("settings = PigeonSettings", "", "no msgspec Struct"),
+        ("settings = PigeonSettings", "settings = dict", "no msgspec Struct"),
+        ("(Struct, frozen=True)", "(Struct)", "not frozen"),
+        ('Meta(ge=1, description="Birds in it.")', "Meta(ge=1)", "birds has no Meta"),
+        ("Annotated[int,", 'Annotated["Bird",', "cannot be read"),
+        ("(self, settings, account)", "(self, settings)", "constructor does not take"),
+    ],
+)
+def test_class_that_breaks_the_contract_is_refused_with_what_is_wrong(
+    plugins: Plugins, kept: str, instead: str, fault: str
+) -> None:
+    assert kept in PIGEON
+    plugins.install(source=PIGEON.replace(kept, instead))
+    with pytest.raises(ProviderMisconfigured, match=f"breaks the contract.*{re.escape(fault)}"):
+        get_settings_struct("pigeon")
+
+
+def test_everything_that_is_wrong_with_a_class_is_told_at_once(plugins: Plugins) -> None:
+    plugins.install(source="class Pigeon: ...")
+    with pytest.raises(ProviderMisconfigured, match=r"name.*send.*close.*find_obstacle"):
+        get_provider_class("pigeon")
+
+
+@pytest.mark.parametrize(
+    ("kept", "instead", "fault"),
+    [
+        ("self.account = account", "", "does not keep `account`"),
+        ("rate_per_s = None", "rate_per_s = 0", "`rate_per_s`"),
+        ("rate_per_s = None", "", "`rate_per_s`"),
+        ("capabilities = Capabilities(", "powers = Capabilities(", "no Capabilities"),
+        # It would get test mail.
+        ("reaches_outside=True", "reaches_outside=False", "only the Inbox"),
+    ],
+)
+def test_account_that_is_not_as_it_has_to_be_is_refused(
+    plugins: Plugins, kept: str, instead: str, fault: str
+) -> None:
+    assert kept in PIGEON
+    plugins.install(source=PIGEON.replace(kept, instead))
+    settings = msgspec.convert({"loft": "home"}, get_settings_struct("pigeon"))
+    with pytest.raises(ProviderMisconfigured, match=fault):
+        create_account("pigeon", settings)
+
+
+@pytest.mark.parametrize("name", ["smtp", "ses", "sendgrid"])
+def test_our_providers_are_made_with_the_group_that_the_worker_reads(name: str) -> None:
+    assert get_settings_struct(name) is get_type_hints(WorkerSettings)[name]
 
 
 @pytest.mark.parametrize(

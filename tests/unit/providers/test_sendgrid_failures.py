@@ -43,7 +43,7 @@ EXPECTED: list[tuple[HTTPSignal, Outcome]] = [
     (answer(406), Outcome.SUSPENDED),
     (answer(415), Outcome.SUSPENDED),
     (answer(413), Outcome.REJECTED),
-    (answer(413, documented=False), Outcome.REJECTED),
+    (answer(413, documented=False), Outcome.UNAVAILABLE),
     (answer(429), Outcome.THROTTLED),
     (answer(500), Outcome.UNAVAILABLE),
     (answer(503), Outcome.UNAVAILABLE),
@@ -73,11 +73,11 @@ def test_every_row_gives_its_reason_and_a_readable_pattern(row: HTTPRow) -> None
     )
 
 
-def test_what_sendgrid_did_not_say_itself_never_moves_to_another_provider() -> None:
+def test_what_sendgrid_did_not_say_itself_never_moves_but_for_a_body_that_was_not_read() -> None:
     for status in range(100, 600):
         if status != 202:
             outcome = find_row(FAILURES, answer(status, documented=False)).outcome
-            assert outcome is (Outcome.REJECTED if status == 413 else Outcome.AMBIGUOUS)
+            assert outcome is (Outcome.UNAVAILABLE if status == 413 else Outcome.AMBIGUOUS)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ SUSPENDED, UNAVAILABLE, AMBIGUOUS = Outcome.SUSPENDED, Outcome.UNAVAILABLE, Outc
 
 # Each line: what SES does, what it means. One line at least for each row of the table.
 EXPECTED: list[tuple[HTTPSignal, Outcome]] = [
+    (HTTPAnswer(408, "RequestTimeout"), AMBIGUOUS),
+    (HTTPAnswer(499, "ClientClosedRequest"), AMBIGUOUS),
     (HTTPAnswer(200), ACCEPTED),
     (HTTPAnswer(0, "NoCredentials"), SUSPENDED),
     (HTTPSilence.UNREACHABLE, UNAVAILABLE),

@@ -1,19 +1,21 @@
 """Which account may be asked now, and what an answer teaches about it."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tallypost_core.ids import new_id
+from tallypost_domain.queue.account_states import AccountCondition
 from tallypost_providers.base import same_for_all
 from tallypost_providers.types import Outcome, SendResult
 from tallypost_resilience.breaker import Breaker, BreakerOpen
-from tallypost_resilience.bulkhead import BulkheadFull
-from tallypost_resilience.circuit import BreakerConfig
+from tallypost_resilience.circuit import BreakerConfig, BreakerState, Circuit, Ticket, Verdict
 from tallypost_resilience.limiter import LocalLimiter
-from tallypost_worker.fleet import AccountPaused, Fleet
+from tallypost_worker import fleet as fleet_module
+from tallypost_worker.fleet import BREAKER, Fleet
 from tests.unit.providers.emails import make_email
 from tests.unit.providers.test_router import Account
 
@@ -60,19 +62,34 @@ def answer(outcome: Outcome, **fields: Any) -> SendResult:
 
 
 async def ask(fleet: Fleet, account: Account, result: SendResult) -> None:
-    """One handover that ends like this."""
-    async with fleet.turn(account) as call:
+    """One handover that ends like this; raises BreakerOpen where the breaker forbids it."""
+    async with fleet.guard(account) as call:
         fleet.learn(call, account, DOMAIN, result)
 
 
-def ready(fleet: Fleet, accounts: tuple[Account, Account]) -> Any:
-    return fleet.find_ready(accounts, DOMAIN)
+async def taken(fleet: Fleet, accounts: Sequence[Account], domain_id: UUID = DOMAIN) -> str | None:
+    """Which account gives a place, which is given back at once."""
+    place = await fleet.take(accounts, domain_id)
+    if place is None:
+        return None
+    with place:
+        return place.provider.account
 
 
 async def test_all_is_well_until_something_is_known(
     fleet: Fleet, accounts: tuple[Account, Account]
 ) -> None:
-    assert ready(fleet, accounts) is accounts[0]
+    assert await taken(fleet, accounts) == "first"
+
+
+def test_account_that_hangs_is_left_alone_when_the_first_handovers_time_out() -> None:
+    circuit = Circuit(BREAKER)
+    # Busy until 100 s, when it began to hang; a handover waits 20 s for its answer.
+    for tick in range(1, 3_000):
+        circuit.record(Ticket(0, is_probe=False), Verdict.SUCCESS, 70 + tick / 100)
+    for late in range(25):
+        circuit.record(Ticket(0, is_probe=False), Verdict.FAILURE, 120 + late / 100)
+    assert circuit.state(121) is BreakerState.OPEN
 
 
 @pytest.mark.parametrize("outcome", BAD)
@@ -81,13 +98,13 @@ async def test_account_that_keeps_failing_is_left_alone_for_a_while(
 ) -> None:
     for _ in range(2):
         await ask(fleet, accounts[0], answer(outcome))
-    assert ready(fleet, accounts) is accounts[1]
+    assert await taken(fleet, accounts) == "second"
     with pytest.raises(BreakerOpen):
         await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
     clock.now_s += 5
-    assert ready(fleet, accounts) is accounts[0]
+    assert await taken(fleet, accounts) == "first"
     await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
-    assert ready(fleet, accounts) is accounts[0]
+    assert await taken(fleet, accounts) == "first"
 
 
 @pytest.mark.parametrize("outcome", GOOD)
@@ -97,7 +114,7 @@ async def test_answer_about_the_mail_says_nothing_against_the_account(
     for _ in range(5):
         await ask(fleet, accounts[0], answer(outcome))
         clock.now_s += 1
-    assert ready(fleet, accounts) is accounts[0]
+    assert await taken(fleet, accounts) == "first"
 
 
 async def test_suspended_account_is_not_asked_again_at_once_and_ever_more_rarely(
@@ -106,7 +123,7 @@ async def test_suspended_account_is_not_asked_again_at_once_and_ever_more_rarely
     waits = []
     for _ in range(4):
         await ask(fleet, accounts[0], answer(Outcome.SUSPENDED))
-        assert ready(fleet, accounts) is accounts[1]
+        assert await taken(fleet, accounts) == "second"
         waits.append(fleet.shortest_wait_s(accounts[:1], DOMAIN))
         clock.now_s += waits[-1]
     assert waits == [5, 10, 20, 20]
@@ -117,13 +134,13 @@ async def test_domain_that_an_account_does_not_know_costs_others_nothing(
 ) -> None:
     for _ in range(5):
         await ask(fleet, accounts[0], answer(Outcome.SUSPENDED, concerns="sender"))
-    assert fleet.find_ready(accounts, DOMAIN) is accounts[1]
-    assert fleet.find_ready(accounts, OTHER_DOMAIN) is accounts[0]
+    assert await taken(fleet, accounts) == "second"
+    assert await taken(fleet, accounts, OTHER_DOMAIN) == "first"
     clock.now_s += 60
-    assert fleet.find_ready(accounts, DOMAIN) is accounts[0]
+    assert await taken(fleet, accounts) == "first"
 
 
-@pytest.mark.parametrize(("asked_s", "waited_s"), [(None, 1), (7.0, 7), (1e9, 300)])
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(None, 1), (0.0, 1), (7.0, 7), (1e9, 600)])
 async def test_account_that_asks_for_a_pause_gets_it(
     fleet: Fleet,
     accounts: tuple[Account, Account],
@@ -132,10 +149,10 @@ async def test_account_that_asks_for_a_pause_gets_it(
     waited_s: float,
 ) -> None:
     await ask(fleet, accounts[0], answer(Outcome.THROTTLED, pause_s=asked_s))
-    assert ready(fleet, accounts) is accounts[1]
+    assert await taken(fleet, accounts) == "second"
     assert fleet.shortest_wait_s(accounts[:1], DOMAIN) == waited_s
     clock.now_s += waited_s
-    assert ready(fleet, accounts) is accounts[0]
+    assert await taken(fleet, accounts) == "first"
 
 
 async def test_pause_counts_with_an_accepted_email_too(
@@ -153,28 +170,33 @@ async def test_shorter_pause_does_not_end_a_longer_one(
     assert fleet.shortest_wait_s(accounts[:1], DOMAIN) == 9
 
 
-async def test_rate_of_an_account_is_kept(
+async def test_account_whose_rate_is_used_up_is_passed_over(
     fleet: Fleet, accounts: tuple[Account, Account], clock: FakeClock
 ) -> None:
     accounts[0].rate_per_s = 2.0
-    for _ in range(2):
-        await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
-    with pytest.raises(AccountPaused) as caught:
-        await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
-    assert caught.value.retry_after_s == pytest.approx(0.5)
+    asked = [await taken(fleet, accounts) for _ in range(4)]
+    assert asked == ["first", "first", "second", "second"]
     clock.now_s += 0.5
-    await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
+    assert [await taken(fleet, accounts) for _ in range(2)] == ["first", "second"]
 
 
-async def test_account_that_hangs_leaves_room_for_the_others(
-    fleet: Fleet, accounts: tuple[Account, Account]
+async def test_account_that_hangs_is_passed_over_and_a_busy_one_is_waited_for(
+    fleet: Fleet, accounts: tuple[Account, Account], clock: FakeClock
 ) -> None:
-    async with AsyncExitStack() as hanging:
-        for _ in range(6):
-            await hanging.enter_async_context(fleet.turn(accounts[0]))
-        with pytest.raises(BulkheadFull):
-            await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
-        await ask(fleet, accounts[1], answer(Outcome.ACCEPTED))
+    places = [await fleet.take(accounts[:1], DOMAIN) for _ in range(6)]
+    waiting = asyncio.create_task(taken(fleet, accounts))
+    await asyncio.sleep(0)
+    assert places[0] is not None
+    with places[0]:
+        """It comes to its end."""
+    assert await waiting == "first"
+    places[0] = await fleet.take(accounts[:1], DOMAIN)
+    clock.now_s += 3
+    assert await taken(fleet, accounts) == "second"
+    assert places[1] is not None
+    with places[1]:
+        """One handover ends after all, so they do not hang."""
+    assert await taken(fleet, accounts) == "first"
 
 
 async def test_lone_account_may_use_the_whole_process(clock: FakeClock) -> None:
@@ -185,16 +207,50 @@ async def test_lone_account_may_use_the_whole_process(clock: FakeClock) -> None:
         breaker=Breaker("test", CONFIG, clock=clock),
         limiter=LocalLimiter(),
     )
-    async with AsyncExitStack() as handovers:
-        for _ in range(10):
-            await handovers.enter_async_context(fleet.turn(only))
+    assert None not in [await fleet.take([only], DOMAIN) for _ in range(10)]
 
 
-async def test_cancelled_handover_says_nothing_and_gives_its_place_back(
+async def test_where_no_account_may_be_asked_it_waits_for_a_moment_only(
+    fleet: Fleet, accounts: tuple[Account, Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "PATIENCE_S", 0.01)
+    for account in accounts:
+        await ask(fleet, account, answer(Outcome.THROTTLED, pause_s=50.0))
+    assert await taken(fleet, accounts) is None
+    assert fleet.shortest_wait_s(accounts, DOMAIN) == 50
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.UNAVAILABLE])
+async def test_answer_without_contact_says_nothing_for_or_against_an_account(
+    fleet: Fleet, accounts: tuple[Account, Account], clock: FakeClock, outcome: Outcome
+) -> None:
+    for _ in range(5):
+        await ask(fleet, accounts[0], answer(outcome, was_asked=False))
+    assert await taken(fleet, accounts) == "first"
+    for _ in range(2):
+        await ask(fleet, accounts[0], answer(Outcome.UNAVAILABLE))
+    clock.now_s += 5
+    await ask(fleet, accounts[0], answer(outcome, was_asked=False))
+    # The probe has not found out anything, so the next email is one as well.
+    states = {state.account: state.condition for state in fleet.states()}
+    assert states["first"] is AccountCondition.HALF_OPEN
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNAVAILABLE, Outcome.THROTTLED])
+async def test_refused_sender_costs_others_nothing(
+    fleet: Fleet, accounts: tuple[Account, Account], outcome: Outcome
+) -> None:
+    for _ in range(10):
+        await ask(fleet, accounts[0], answer(outcome, concerns="sender"))
+    assert await taken(fleet, accounts) == "second"
+    assert await taken(fleet, accounts, OTHER_DOMAIN) == "first"
+
+
+async def test_cancelled_handover_says_nothing(
     fleet: Fleet, accounts: tuple[Account, Account]
 ) -> None:
     async def hang() -> None:
-        async with fleet.turn(accounts[0]):
+        async with fleet.guard(accounts[0]):
             await asyncio.Event().wait()
 
     for _ in range(20):
@@ -202,5 +258,4 @@ async def test_cancelled_handover_says_nothing_and_gives_its_place_back(
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert ready(fleet, accounts) is accounts[0]
-    await ask(fleet, accounts[0], answer(Outcome.ACCEPTED))
+    assert await taken(fleet, accounts) == "first"

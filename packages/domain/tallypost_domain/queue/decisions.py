@@ -130,7 +130,8 @@ def _queue_action(
         delay_s = settlement.retry_in_s
         return (QueueAction.RELEASE if delay_s is None else QueueAction.RETRY), delay_s, []
     if settlement.fails_over:
-        return QueueAction.RETRY, 0.0, []
+        # At the time when it was due before, so that it keeps its turn.
+        return QueueAction.RETRY, None, []
     delay_s = _retry_delay_s(settlement, stored, policy)
     if delay_s is not None:
         return QueueAction.RETRY, delay_s, []

@@ -101,6 +101,8 @@ class LoadedEmail(Struct, frozen=True, kw_only=True):
     """Of the span that accepted it, where that was sampled."""
     refused_by: frozenset[str] = frozenset()
     """Accounts that said in this round that they did not take it."""
+    is_partial: bool = False
+    """Somebody whom To or Cc names is not to get it: settled before, or suppressed."""
 
 
 async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) -> list[LoadedEmail]:
@@ -178,7 +180,7 @@ def _loaded(
 ) -> LoadedEmail:
     statuses = dict(zip(row["recipient_ids"], map(RecipientStatus, row["statuses"]), strict=True))
     sendable = _SENDABLE_AGAIN if row["on_unconfirmed"] == "resend" else _SENDABLE
-    people = zip(row["recipient_ids"], row["kinds"], row["addresses"], strict=True)
+    people = [*zip(row["recipient_ids"], row["kinds"], row["addresses"], strict=True)]
     return LoadedEmail(
         claim=claim,
         mode=row["mode"],
@@ -205,6 +207,10 @@ def _loaded(
         hold_reason=_hold_reason(row),
         trace_context=row["trace_context"],
         refused_by=frozenset(refused_by),
+        is_partial=any(
+            kind != "bcc" and (statuses[id_] not in sendable or id_ in suppressed)
+            for id_, kind, _ in people
+        ),
     )
 
 
