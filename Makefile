@@ -83,7 +83,7 @@ profile: bootstrap ## Say where an API process and a worker spend their time und
 	@$(python) -m bench.profile
 
 .PHONY: faults
-faults: bootstrap ## Break everything in turn at full scale and count what became of the mail (25 min)
+faults: bootstrap ## Break everything in turn at full scale and count what became of the mail (30 min)
 	@$(python) -m tests.faults $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lock

@@ -1,11 +1,14 @@
 """The documents speak of what exists: paths, commands, settings, links."""
 
+import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from tallypost_api.error_table import ROWS
 from tallypost_core.settings.apps import APP_SETTINGS
@@ -13,6 +16,7 @@ from tallypost_core.settings.loader import list_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "docs" / "adr"
+SAMPLE = ROOT / "tests" / "plugins" / "sample_provider"
 DOCUMENTS = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     + list((ROOT / "docs").rglob("*.md"))
@@ -124,7 +128,21 @@ def known_settings() -> set[str]:
     names = {
         variable.name for struct in APP_SETTINGS.values() for variable in list_variables(struct)
     }
+    names |= {variable.name for variable in list_variables(sample_settings(), "eml")}
     return names | {f"{name}_FILE" for name in names}
+
+
+def sample_settings() -> type[Struct]:
+    """The settings of the sample plugin, which no app knows and a guide names."""
+    spec = importlib.util.spec_from_file_location("tallypost_eml", SAMPLE / "src/tallypost_eml.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Where its annotations are looked up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    settings: type[Struct] = module.EMLSettings
+    return settings
 
 
 def read(document: Path) -> str:
@@ -182,6 +200,18 @@ def test_every_page_is_listed_in_the_index() -> None:
     }
     pages = {page for page in (ROOT / "docs").glob("*.md") if page != index}
     assert sorted(name_of(page) for page in pages - linked) == []
+
+
+def test_the_guide_to_plugins_shows_the_sample_as_it_is() -> None:
+    files = [path for path in SAMPLE.rglob("*") if path.suffix in {".py", ".toml"}]
+    source = "\n".join(map(read, files))
+    shown = [
+        text
+        for language, text in FENCE.findall(read(ROOT / "docs" / "plugins.md"))
+        if language in {"python", "toml"}
+    ]
+    assert shown
+    assert [text for text in shown if text not in source] == []
 
 
 def test_decision_records_are_numbered_without_a_gap_and_listed() -> None:

@@ -5,13 +5,13 @@ It takes everything, or fails as it is told, and is asked over a pipe.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from msgspec import Struct
 
 from tallypost_simulators.smtp_connection import Connection
-from tallypost_simulators.smtp_faults import Fault, Faults
+from tallypost_simulators.smtp_faults import Fault, Faults, SinkPhase
 from tallypost_simulators.smtp_reception import ReceivedMessage, Reception
 from tallypost_simulators.smtp_session import SMTPSession
 from tests.support.side_process import Answers, SideProcess, side_process
@@ -31,8 +31,40 @@ Arrived = dict[tuple[str, str], Copies]
 """By the email's id and the recipient's address."""
 
 
-class CountingSink:
-    """A running sink; `port` is where."""
+class Tally:
+    """What came to a far end."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.arrived: Arrived = {}
+
+    def note(self, email_id: str, recipients: Iterable[str]) -> None:
+        """One message was taken."""
+        now_s = time.monotonic()
+        self.taken += 1
+        for recipient in recipients:
+            copies = self.arrived.get((email_id, recipient))
+            if copies is None:
+                self.arrived[email_id, recipient] = Copies(1, now_s)
+            else:
+                copies.count += 1
+
+
+def merge(parts: Iterable[Arrived]) -> Arrived:
+    """What came to several far ends together."""
+    merged: Arrived = {}
+    for key, copies in (item for part in parts for item in part.items()):
+        before = merged.get(key)
+        if before is None:
+            merged[key] = copies
+        else:
+            first_at_s = min(before.first_at_s, copies.first_at_s)
+            merged[key] = Copies(before.count + copies.count, first_at_s)
+    return merged
+
+
+class FarEnd:
+    """A server in a process of its own that takes mail and counts it; `port` is where."""
 
     def __init__(self, port: int, process: SideProcess) -> None:
         self.port = port
@@ -42,10 +74,22 @@ class CountingSink:
         """Messages that came since `forget`."""
         return int(self._process.ask("taken"))
 
+    def dropped(self) -> int:
+        """Those of them that were taken and, for a fault, not acknowledged in the usual way."""
+        return int(self._process.ask("dropped"))
+
     def arrived(self) -> Arrived:
         """Every copy that came since `forget`."""
         copies: Arrived = self._process.ask("arrived")
         return copies
+
+    def forget(self) -> None:
+        """Forget what came, and hang up on everybody where the protocol has sessions."""
+        self._process.ask("forget")
+
+
+class CountingSink(FarEnd):
+    """A running sink."""
 
     def misbehave(self, *faults: Fault, latency_s: float = 0.0) -> None:
         """Fail like this from now on, with latency_s before each reply; as it should without any.
@@ -59,10 +103,6 @@ class CountingSink:
         faults: list[Fault] = self._process.ask("remaining")
         return faults
 
-    def forget(self) -> None:
-        """Hang up on everybody and forget what came."""
-        self._process.ask("forget")
-
 
 @contextmanager
 def counting_sink() -> Iterator[CountingSink]:
@@ -71,48 +111,56 @@ def counting_sink() -> Iterator[CountingSink]:
         yield CountingSink(process.ask("port"), process)
 
 
+class _CountedFaults(Faults):
+    """Counts how often a message is taken and its client does not learn of it in time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = 0
+
+    def take(self, phase: SinkPhase, text: str = "") -> Fault | None:
+        fault = super().take(phase, text)
+        if fault is not None and phase == "final" and fault.action != "reply":
+            self.dropped += 1
+        return fault
+
+
 class _Ledger(Reception):
     """Counts by recipient and notes the time; drops the rest."""
 
-    def __init__(self) -> None:
-        super().__init__(Faults(), _MAX_SIZE_BYTES, None, is_counting=False)
-        self.arrived: Arrived = {}
+    def __init__(self, faults: Faults) -> None:
+        super().__init__(faults, _MAX_SIZE_BYTES, None, is_counting=False)
+        self.tally = Tally()
 
     def note(self, message: ReceivedMessage) -> None:
-        now_s = time.monotonic()
         self.taken += 1
-        email_id = message.email_id
-        for recipient in message.recipients:
-            copies = self.arrived.get((email_id, recipient))
-            if copies is None:
-                self.arrived[email_id, recipient] = Copies(1, now_s)
-            else:
-                copies.count += 1
+        self.tally.note(message.email_id, message.recipients)
 
 
 @asynccontextmanager
 async def _serve() -> AsyncIterator[Answers]:
-    ledger = _Ledger()
+    faults = _CountedFaults()
+    ledger = _Ledger(faults)
     sessions: set[Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTPSession(ledger, sessions), "127.0.0.1", 0)
 
-    def misbehave(faults: tuple[Fault, ...], latency_s: float) -> None:
-        ledger.faults.active = list(faults)
-        ledger.faults.latency_s = latency_s
+    def misbehave(active: tuple[Fault, ...], latency_s: float) -> None:
+        faults.active = list(active)
+        faults.latency_s = latency_s
 
     async def forget() -> None:
         await asyncio.gather(*(session.stop() for session in [*sessions]))
-        ledger.arrived = {}
-        ledger.taken = 0
+        ledger.tally, faults.dropped = Tally(), 0
 
     try:
         yield {
             "port": lambda: server.sockets[0].getsockname()[1],
-            "taken": lambda: ledger.taken,
-            "arrived": lambda: ledger.arrived,
+            "taken": lambda: ledger.tally.taken,
+            "dropped": lambda: faults.dropped,
+            "arrived": lambda: ledger.tally.arrived,
             "misbehave": misbehave,
-            "remaining": lambda: ledger.faults.active,
+            "remaining": lambda: faults.active,
             "forget": forget,
         }
     finally:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -40,8 +41,8 @@ from tests.support.tcp_proxy import with_port
 from tests.support.worker import worker_environment
 
 Route = Callable[[str, str, int], int]
-"""The port by which a program (`api`, `worker-1` …) reaches a server (`postgres`, `redis`, `smtp`)
-that listens on the given one."""
+"""The port by which a program (`api`, `worker-1` …) reaches a server (`postgres`, `redis`, or a
+provider by its name, such as `smtp`) that listens on the given one."""
 
 
 class Platform:
@@ -142,15 +143,17 @@ def platform_on(
     smtp_port: int,
     workers: int,
     settings: Mapping[str, str],
+    apis: Mapping[str, int] = MappingProxyType({}),
     route: Route = lambda program, server, port: port,
 ) -> Iterator[Platform]:
     """As `running_platform`, on servers that run and a migrated database without tenants.
 
-    settings are further variables of the workers' environment.
+    settings are further variables of the workers' environment; apis are the ports of providers
+    with an API, by their names.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallypost-test-")))
-        programs = _Programs(postgres, redis, database, folder, smtp_port, route)
+        programs = _Programs(postgres, redis, database, folder, {"smtp": smtp_port, **apis}, route)
         tenants = asyncio.run(_add_tenants(database, ["example.com", "example.org"]))
         api_port = find_free_port()
         api = programs.api(api_port)
@@ -191,14 +194,14 @@ class _Programs:
         redis: RedisServer,
         database: Database,
         folder: Path,
-        smtp_port: int,
+        providers: Mapping[str, int],
         route: Route,
     ) -> None:
         self._database = database
         self._folder = folder
         self._objects = folder / "objects"
         self._urls = {"postgres": postgres.url, "redis": redis.url}
-        self._smtp_port = smtp_port
+        self._providers = providers
         self._route = route
 
     def api(self, port: int) -> Program:
@@ -219,14 +222,20 @@ class _Programs:
     def worker(self, number: int, settings: Mapping[str, str]) -> Program:
         name, port = f"worker-{number}", find_free_port()
         postgres_port = self._port(name, "postgres")
+        ports = {
+            provider: self._route(name, provider, own_port)
+            for provider, own_port in self._providers.items()
+        }
         environment = base_environment(os.environ) | worker_environment(
             self._database,
             redis_url=self._redis_url(name),
             objects=self._objects,
-            smtp_port=self._route(name, "smtp", self._smtp_port),
+            smtp_port=ports.pop("smtp"),
             TALLYPOST_WORKER_PORT=str(port),
             **settings,
         )
+        for provider, api_port in ports.items():
+            environment[f"TALLYPOST_{provider.upper()}_ENDPOINT"] = f"http://127.0.0.1:{api_port}"
         for variable in ("TALLYPOST_DATABASE_DELIVER_URL", "TALLYPOST_DATABASE_WORKER_URL"):
             environment[variable] = with_port(environment[variable], postgres_port)
         return Program(name, "tallypost_worker", environment, port, self._folder)

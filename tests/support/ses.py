@@ -1,6 +1,6 @@
 """A simulated SES with a provider that speaks to it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
@@ -35,7 +35,7 @@ def make_settings(**others: object) -> SESSettings:
 
 @asynccontextmanager
 async def running_ses(
-    on_message: Callable[[TakenMessage], None] | None = None, **settings: object
+    on_message: Callable[[TakenMessage], Awaitable[None]] | None = None, **settings: object
 ) -> AsyncIterator[SES]:
     """SES with an account that may send from SENDING_DOMAIN, and its provider."""
     async with SESSimulator(on_message=on_message) as simulator:

@@ -36,6 +36,8 @@ class TCPProxy:
         self._ways: dict[Direction, _Way] = {"requests": _Way(), "answers": _Way()}
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
+        # Keeps the port for this proxy while nobody listens on it.
+        self._reserved: socket.socket | None = None
         self.is_cut = False
         self.refused = 0
         """Connections that were turned away while the wire was cut."""
@@ -96,6 +98,22 @@ class TCPProxy:
             way.is_paused, way.latency_s, way.bytes_per_s = False, 0.0, None
         self._pump_all()
 
+    async def refuse(self) -> None:
+        """Reset every connection and refuse every other, as a machine without this server does."""
+        port = self.port
+        await self._stop_listening()
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((_HOST, port))
+
+    async def accept(self) -> None:
+        """Take connections again, on the same port; after `refuse`."""
+        reserved, self._reserved = self._reserved, None
+        if reserved is None:
+            raise RuntimeError("the proxy refuses nobody")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, sock=reserved)
+
     async def start(self) -> None:
         """Listen on a free port."""
         loop = asyncio.get_running_loop()
@@ -103,12 +121,10 @@ class TCPProxy:
 
     async def stop(self) -> None:
         """Reset every connection and stop listening."""
-        if self._server is None:
-            return
-        self.cut()
-        self._server.close()
-        await self._server.wait_closed()
-        self._server = None
+        if self._reserved is not None:
+            self._reserved.close()
+        self.is_cut = True
+        await self._stop_listening()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -121,6 +137,14 @@ class TCPProxy:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    async def _stop_listening(self) -> None:
+        for connection in [*self._connections]:
+            connection.reset()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            await server.wait_closed()
 
     def _accept(self) -> "_End":
         connection = _Connection(self._ways, self._target, self._connections)

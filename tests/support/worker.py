@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tallypost_core.settings.apps import WorkerSettings, load
+from tallypost_providers.account_settings import load_worker
 from tallypost_worker.app import work
 from tests.support.backends import start_redis
 from tests.support.database import PEPPER_SETTING, RING_SETTING, Database
@@ -44,7 +44,7 @@ def worker_environment(
 async def running_worker(environment: Mapping[str, str]) -> AsyncIterator[None]:
     """A worker that runs until the block ends, and then ends as on SIGTERM."""
     stop = asyncio.Event()
-    worker = asyncio.create_task(work(load(WorkerSettings, environment), stop))
+    worker = asyncio.create_task(work(load_worker(environment), stop))
     try:
         yield
     finally:

@@ -52,9 +52,9 @@ def up(data_folder: Path) -> None:
 def demo(data_folder: Path) -> None:
     """Run everything as `up` does, with sample traffic and a control panel.
 
-    Sends made-up emails to the local mail server, tells a story of a good minute, and lets the
-    console's demo page break things. The controller behind it is named in demo.env in the data
-    folder. Refuses settings that lead away from this machine.
+    Sends made-up emails by two providers that run on this machine, tells a story of a good minute,
+    and lets the console's demo page break things. The controller behind it is named in demo.env in
+    the data folder. Refuses settings that lead away from this machine.
     """
     from tallypost_cli.demo import demonstration as command
 
@@ -122,6 +122,14 @@ def local_inbox() -> None:
     command.run(os.environ)
 
 
+@main.command("local-ses", hidden=True)
+def local_ses() -> None:
+    """Run the stand-in for Amazon SES; `demo` starts it."""
+    from tallypost_cli import local_ses as command
+
+    command.run(os.environ)
+
+
 @main.command("clean-data")
 @_DATA_FOLDER
 def clean_data(data_folder: Path) -> None:
@@ -133,6 +141,21 @@ def clean_data(data_folder: Path) -> None:
 
     with _errors_told():
         command.run(data_folder.resolve(), _say)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+def plugins(as_json: bool) -> None:
+    """List providers and subscribers to events, and whether they can be used.
+
+    Tells of each provider where it comes from, whether TALLYPOST_PROVIDERS names it, and which of
+    its settings are set, as this terminal has them; never a value. Exits with 1 where one that is
+    named cannot be loaded.
+    """
+    from tallypost_cli import plugins as command
+
+    with _errors_told():
+        command.run(os.environ, _say, as_json=as_json)
 
 
 @main.group()

@@ -14,6 +14,7 @@ from tallypost_cli.environment import child_environment
 from tallypost_cli.guard import Role
 from tallypost_cli.probes import Probe, http_probe, smtp_probe
 from tallypost_core.settings import apps
+from tallypost_providers import account_settings
 
 DEFAULT_PORT_BASE = 8000
 
@@ -117,8 +118,7 @@ def app_programs(
     """
     programs = []
     for app in descriptions:
-        environment = child_environment(app.settings, defaults, environ)
-        apps.load(app.settings, environment)
+        environment = _environment_of(app, defaults, environ)
         host = environment.get(app.host_variable, _LOOPBACK)
         port = int(environment[app.port_variable])
         probe = http_probe if app.speaks_http else smtp_probe
@@ -133,6 +133,20 @@ def app_programs(
             )
         )
     return programs
+
+
+def _environment_of(
+    app: AppDescription, defaults: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    if app.settings is not apps.WorkerSettings:
+        environment = child_environment(app.settings, defaults, environ)
+        apps.load(app.settings, environment)
+        return environment
+    # What it reads depends on which plugins it is to use.
+    struct, _ = account_settings.worker_struct(environ)
+    environment = child_environment(struct, defaults, environ)
+    account_settings.load_worker(environment)
+    return environment
 
 
 def own_command(name: str, arguments: list[str], environment: dict[str, str]) -> Program:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tallypost_cli import programs
 from tallypost_cli.environment import (
     child_environment,
@@ -11,8 +13,9 @@ from tallypost_cli.environment import (
     url_variable,
 )
 from tallypost_cli.local_secrets import LocalSecrets
-from tallypost_core.settings import apps
+from tallypost_core.settings import SettingsError, apps
 from tallypost_domain.db.roles import LOGIN_ROLES
+from tests.support.plugins import Plugins
 
 _OWNER_URL = "postgresql://tp_owner:owner-password@127.0.0.1:5555/tallypost?sslmode=disable"
 _SECRETS = LocalSecrets(
@@ -90,6 +93,31 @@ def test_nothing_else_of_the_persons_environment_is_passed_on() -> None:
     assert worker["AWS_ACCESS_KEY_ID"] == "a"
     assert "AWS_ACCESS_KEY_ID" not in bounces
     assert (bounces["PATH"], bounces["OTEL_X"]) == ("/bin", "o")
+
+
+def test_the_worker_alone_gets_the_settings_of_a_plugin_that_is_named(plugins: Plugins) -> None:
+    plugins.install()
+    environ = {
+        "TALLYPOST_PROVIDERS": "pigeon",
+        "TALLYPOST_PIGEON_LOFT": "home",
+        "TALLYPOST_PIGEON_WHISTLE": "three-short-ones",
+    }
+    started = programs.app_programs(programs.APPS, defaults(environ), environ, Path("/"))
+    having = {
+        program.name
+        for program in started
+        if any(name.startswith("TALLYPOST_PIGEON_") for name in program.environment)
+    }
+    assert having == {"worker"}
+    (worker,) = (program for program in started if program.name == "worker")
+    assert environ.items() <= worker.environment.items()
+
+
+def test_nothing_starts_with_a_provider_that_cannot_be_used() -> None:
+    environ = {"TALLYPOST_PROVIDERS": "pigeon", "TALLYPOST_SMTP_PORT": "x"}
+    with pytest.raises(SettingsError, match="'pigeon', which is not installed") as caught:
+        programs.app_programs(programs.APPS, defaults(environ), environ, Path("/"))
+    assert len(caught.value.problems) == 2
 
 
 def test_mail_goes_to_the_local_sink_unless_a_relay_is_named() -> None:

@@ -3,12 +3,14 @@ mistaken for a typing error by another, and so that `docs/settings.md` has one s
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
 
 from tallypost_core.settings import groups
 from tallypost_core.settings.loader import SettingsError, fail_start_up, load_settings
+from tallypost_core.settings.plugins import list_plugin_prefixes
 
 S = TypeVar("S", bound=Struct)
 
@@ -68,7 +70,10 @@ class WorkerSettings(Struct, frozen=True):
     log: groups.LogSettings
     providers: Annotated[
         tuple[str, ...],
-        Meta(description="The platform's providers, best first: `smtp`, `ses`, `sendgrid`."),
+        Meta(
+            description="The platform's providers, best first: `smtp`, `ses`, `sendgrid`, and what "
+            "`tallypost plugins` lists besides."
+        ),
     ] = ("smtp",)
     ses: groups.SESSettings = groups.SESSettings()
     sendgrid: groups.SendGridSettings = groups.SendGridSettings()
@@ -88,6 +93,14 @@ class LocalInboxSettings(Struct, frozen=True):
 
     database: groups.InboxDatabaseSettings
     inbox: groups.LocalSMTPSettings
+    log: groups.LogSettings
+
+
+class LocalSESSettings(Struct, frozen=True):
+    """Settings of the demo's stand-in for Amazon SES."""
+
+    database: groups.InboxDatabaseSettings
+    local_ses: groups.SimulatedSESSettings
     log: groups.LogSettings
 
 
@@ -115,13 +128,18 @@ APP_SETTINGS: dict[str, type[Struct]] = {
     "worker": WorkerSettings,
     "bounces": BouncesSettings,
     "local inbox": LocalInboxSettings,
+    "local SES": LocalSESSettings,
     "command line": CLISettings,
 }
 
 
 def load(struct: type[S], environ: Mapping[str, str] = os.environ) -> S:
-    """Read an app's settings; raises SettingsError with every problem at once."""
-    return load_settings(struct, environ, tuple(APP_SETTINGS.values()))
+    """Read an app's settings; raises SettingsError with every problem at once.
+
+    Variables of an installed plugin are left alone, unless struct has its group.
+    """
+    known: tuple[type[Struct], ...] = (*APP_SETTINGS.values(), struct)
+    return load_settings(struct, environ, known, partial(list_plugin_prefixes, known))
 
 
 def load_or_exit(struct: type[S], environ: Mapping[str, str] = os.environ) -> S:

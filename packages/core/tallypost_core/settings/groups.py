@@ -480,3 +480,26 @@ class LocalSMTPSettings(Struct, frozen=True):
         Secret | None,
         Meta(description="What that port takes as a bearer token; needed where the port is set."),
     ] = None
+
+
+class SimulatedSESSettings(Struct, frozen=True):
+    """The stand-in for Amazon SES that `tallypost demo` starts and sets."""
+
+    port: Annotated[
+        int, Meta(ge=1, le=65535, description="Port of the stand-in for Amazon SES, on 127.0.0.1.")
+    ] = 1026
+    domains: Annotated[
+        tuple[str, ...], Meta(description="Domains that it takes for verified, and sends for.")
+    ] = ()
+    control_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port on 127.0.0.1 where its faults can be turned. With 0 nobody can.",
+        ),
+    ] = 0
+    control_token: Annotated[
+        Secret | None,
+        Meta(description="What that port takes as a bearer token; needed where the port is set."),
+    ] = None

@@ -72,41 +72,61 @@ class Variable(msgspec.Struct, frozen=True):
 
 
 def load_settings(
-    struct: type[T], environ: Mapping[str, str], known_structs: tuple[type[msgspec.Struct], ...]
+    struct: type[T],
+    environ: Mapping[str, str],
+    known_structs: tuple[type[msgspec.Struct], ...],
+    list_plugin_prefixes: Callable[[], tuple[str, ...]] = tuple,
 ) -> T:
     """Build `struct` from environment variables.
 
     known_structs are the settings of all apps: a variable that belongs to another app is fine,
-    one that belongs to none is an error. Raises SettingsError with every problem found.
+    one that belongs to none is an error unless it begins as list_plugin_prefixes says, which is
+    asked only where there is such a one. Raises SettingsError with every problem found.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
     for variable in list_variables(struct):
         try:
-            raw = _find_raw(variable, environ)
-            if raw is None:
-                if variable.is_required:
-                    problems.append(f"{variable.name} is missing: {variable.description}")
-                continue
-            value = _convert(raw, variable.hint)
-            if variable.check is not None:
-                variable.check(raw)
+            value = read_variable(variable, environ)
         except (ValueError, OSError) as error:
             problems.append(f"{variable.name}: {error}")
+            continue
+        if value is msgspec.UNSET:
+            if variable.is_required:
+                problems.append(f"{variable.name} is missing: {variable.description}")
             continue
         target = values
         for part in variable.path[:-1]:
             target = target.setdefault(part, {})
         target[variable.path[-1]] = value
-    problems += _unknown_variables(environ, known_structs)
+    problems += _unknown_variables(environ, known_structs, list_plugin_prefixes)
     if problems:
         raise SettingsError(problems)
     return typing.cast(T, _build(struct, values))
 
 
-def list_variables(struct: type[msgspec.Struct]) -> list[Variable]:
-    """Every variable that a settings Struct reads, in the order of its fields."""
-    return list(_walk(struct, ()))
+# Any: the type is the one that the variable states.
+def read_variable(variable: Variable, environ: Mapping[str, str]) -> Any:
+    """The value of one variable, UNSET where nothing is set.
+
+    Raises ValueError where the text does not make a value, and OSError where its file is not
+    readable; neither quotes a secret.
+    """
+    raw = _find_raw(variable, environ)
+    if raw is None:
+        return msgspec.UNSET
+    value = _convert(raw, variable.hint)
+    if variable.check is not None:
+        variable.check(raw)
+    return value
+
+
+def list_variables(struct: type[msgspec.Struct], group: str | None = None) -> list[Variable]:
+    """Every variable that a settings Struct reads, in the order of its fields.
+
+    group is the name of struct's field where it is a group by itself.
+    """
+    return list(_walk(struct, () if group is None else (group,)))
 
 
 def _walk(struct: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[Variable]:
@@ -199,18 +219,27 @@ def _build(struct: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Stru
 
 
 def _unknown_variables(
-    environ: Mapping[str, str], known_structs: tuple[type[msgspec.Struct], ...]
-) -> Iterator[str]:
+    environ: Mapping[str, str],
+    known_structs: tuple[type[msgspec.Struct], ...],
+    list_plugin_prefixes: Callable[[], tuple[str, ...]],
+) -> list[str]:
     known: set[str] = set()
     for struct in known_structs:
         for variable in list_variables(struct):
             known.add(variable.name)
             if variable.is_secret:
                 known.add(f"{variable.name}_FILE")
-    for name in sorted(environ):
-        is_ours = name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)
-        if is_ours and name not in known:
-            yield f"{name} is not a setting of any app; see docs/settings.md for the names"
+    unknown = [
+        name
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known
+    ]
+    of_plugins = list_plugin_prefixes() if unknown else ()
+    return [
+        f"{name} is not a setting of any app; see docs/settings.md for the names"
+        for name in unknown
+        if not name.startswith(of_plugins)
+    ]
 
 
 def fail_start_up(error: SettingsError) -> NoReturn:

@@ -29,6 +29,7 @@ no app knows stops the start, and so does a missing or malformed one. All proble
 once. An empty variable counts as unset. A secret may instead be read from a file: set the variable
 of the same name with `_FILE` at its end to the file's path. The items of a list are separated by
 commas. Names that start with `TALLYPOST_TEST_` belong to the test suite and are left alone.
+The variables of installed [plugins](plugins.md) are listed by `tallypost plugins`.
 
 `tallypost up` sets whatever is missing for a local installation; nothing has to be set for it.
 
