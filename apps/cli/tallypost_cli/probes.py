@@ -27,6 +27,16 @@ def http_probe(host: str, port: int) -> Probe:
     return probe
 
 
+def answer_probe(host: str, port: int) -> Probe:
+    """Ready once HTTP is answered, whatever it says: for a server that knows no health."""
+
+    async def probe(_pid: int) -> str | None:
+        answer = await _ask(host, port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return None if answer and answer.startswith(b"HTTP/") else f"port {port} does not answer"
+
+    return probe
+
+
 def smtp_probe(host: str, port: int) -> Probe:
     """Ready once the server greets with 220 (RFC 5321, section 3.1)."""
 

@@ -48,6 +48,8 @@ class _SampleTenant(Struct, frozen=True):
 
 _FIRST = _SampleTenant("Example Tenant", "example.com")
 _SECOND = _SampleTenant("Second Example Tenant", "example.org")
+DOMAINS = (_FIRST.domain, _SECOND.domain)
+"""The verified domains of the sample tenants."""
 
 
 class _Keys(Struct, frozen=True):

@@ -53,8 +53,8 @@ class DemoTraffic(Struct, frozen=True):
     failed: int
 
 
-class DemoSMTP(Struct, frozen=True):
-    """How the knobs of the mail server stand."""
+class DemoKnobs(Struct, frozen=True):
+    """How the knobs of a provider's simulator stand."""
 
     latency_ms: int
     knob: str
@@ -77,10 +77,10 @@ class DemoStory(Struct, frozen=True):
 
 
 class DemoState(Struct, frozen=True):
-    """What the controller answers to everything."""
+    """What the controller answers to everything; simulators are by their provider, in order."""
 
     traffic: DemoTraffic
-    smtp: DemoSMTP
+    simulators: Mapping[str, DemoKnobs]
     story: DemoStory
     workers: int
     last_actions: Sequence[DemoAction]

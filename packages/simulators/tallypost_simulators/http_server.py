@@ -93,10 +93,10 @@ class HTTPServer:
         if fault is None:
             return await handler(request)
         if fault.action == "reset_before":
-            return _reset(request)
+            return reset_connection(request)
         await request.read()
         if fault.action == "reset_after":
-            return _reset(request)
+            return reset_connection(request)
         if fault.action == "answer":
             return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
         response = await handler(request)
@@ -112,7 +112,7 @@ async def _spoil(
     """What was asked for is done; the answer arrives badly or not at all."""
     transport = request.transport
     if fault.action == "drop" or transport is None:
-        return _reset(request)
+        return reset_connection(request)
     answer = _serialise(response)
     if fault.action == "garbage":
         transport.write(_GARBAGE)
@@ -139,7 +139,7 @@ def _serialise(response: web.StreamResponse) -> bytes:
     return "\r\n".join(lines).encode() + sent
 
 
-def _reset(request: web.Request) -> web.Response:
+def reset_connection(request: web.Request) -> web.Response:
     """End the connection by a reset; the answer goes nowhere."""
     transport = request.transport
     if transport is not None:

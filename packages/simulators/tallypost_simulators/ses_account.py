@@ -1,6 +1,7 @@
 """The state of one AWS account at SES in one Region, and the knobs that tests turn."""
 
 import datetime as dt
+import itertools
 from collections import deque
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from tallypost_simulators.ses_errors import SESError
 ACCESS_KEY_ID = "AKIASIMULATEDEXAMPLE"
 SECRET_ACCESS_KEY = "simulated/secret/access/key/EXAMPLE"  # noqa: S105 -- opens nothing.
 ACCOUNT_ID = "123456789012"
+REGION = "eu-west-1"
 
 _PAUSED = (
     "Sending paused for this account. For more information, please check the inbox of the email "
@@ -66,7 +68,7 @@ def _now() -> dt.datetime:
 class SESAccount:
     """What the account has, and how SES thinks of it; everything may be changed while it runs."""
 
-    def __init__(self, region: str = "eu-west-1", now: Callable[[], dt.datetime] = _now) -> None:
+    def __init__(self, region: str = REGION, now: Callable[[], dt.datetime] = _now) -> None:
         """now is the clock of AWS, by which signatures and quotas are judged."""
         self.region = region
         self.account_id = ACCOUNT_ID
@@ -80,6 +82,7 @@ class SESAccount:
         self.is_suspended = False
         self.is_in_sandbox = False
         self.max_24_hour_send = 50_000.0
+        """-1 is no quota, as in AWS's SendQuota."""
         self.max_send_rate = 14_000.0
         self.tenants: set[str] = set()
         self.identities: dict[str, Identity] = {}
@@ -133,10 +136,11 @@ class SESAccount:
         """Count recipients as sent to; raise SESError where they are too many or too fast."""
         self._forget_old()
         now = self.now()
-        if len(self._sent_at) + recipients > self.max_24_hour_send:
+        if 0 <= self.max_24_hour_send < len(self._sent_at) + recipients:
             raise SESError(400, "ThrottlingException", "Daily message quota exceeded.")
         since = now - dt.timedelta(seconds=1)
-        recent = sum(sent_at > since for sent_at in self._sent_at)
+        newest_first = reversed(self._sent_at)
+        recent = sum(1 for _ in itertools.takewhile(lambda sent_at: sent_at > since, newest_first))
         # A message may have more recipients than the rate allows: it is the next one that waits.
         if recent >= self.max_send_rate:
             raise SESError(429, "TooManyRequestsException", "Maximum sending rate exceeded.")

@@ -14,14 +14,22 @@ class SESError(Exception):
         self.name = name
         self.message = message
 
+    @property
+    def body(self) -> bytes:
+        """The answer's body."""
+        return json.dumps({"message": self.message}).encode()
+
+    def headers(self, request_id: str) -> dict[str, str]:
+        """The answer's headers."""
+        return {
+            "Content-Type": "application/json",
+            "x-amzn-ErrorType": self.name,
+            "x-amzn-RequestId": request_id,
+        }
+
     def response(self, request_id: str) -> web.Response:
         """The answer on the wire."""
-        return web.Response(
-            status=self.status,
-            headers={"x-amzn-ErrorType": self.name, "x-amzn-RequestId": request_id},
-            content_type="application/json",
-            body=json.dumps({"message": self.message}).encode(),
-        )
+        return web.Response(status=self.status, headers=self.headers(request_id), body=self.body)
 
 
 def bad_request(message: str) -> SESError:

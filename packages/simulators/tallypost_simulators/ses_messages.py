@@ -45,6 +45,12 @@ class TakenMessage(Struct, kw_only=True):
     tenant_name: str | None
     region: str
 
+    @property
+    def envelope_sender(self) -> str:
+        """Where bounces go: to SES, as long as an identity has no MAIL FROM domain of its own."""
+        region = "" if self.region == "us-east-1" else f"{self.region}."
+        return f"{self.message_id}@{region}amazonses.com"
+
     def as_delivered(self) -> bytes:
         """As recipients get it, but for the signature: Message-ID and Date are those of SES."""
         head, _, body = self.raw.partition(b"\r\n\r\n")

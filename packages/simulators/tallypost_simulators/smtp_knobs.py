@@ -1,41 +1,45 @@
-"""What the knobs of every simulator mean in SMTP."""
+"""The knobs of the SMTP sink."""
 
-from tallypost_simulators.fault_control import FaultKnobs, Knob
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from tallypost_simulators.fault_control import FaultBoard, Knobs
 from tallypost_simulators.smtp_faults import Fault, Faults
+
+SMTPKind = Annotated[
+    Literal["none", "4xx", "5xx", "hang", "drop_reply"],
+    Meta(description="one of none, 4xx, 5xx, hang, drop_reply"),
+]
 
 _TRY_LATER = "450 4.2.1 mailbox busy, try again later"
 _REFUSED = "550 5.1.1 no such mailbox"
 
 
-class SMTPKnobs:
-    """The knobs of one sink. 4xx and 5xx refuse recipients, the others act on whole messages."""
+class SMTPKnobs(Knobs, frozen=True, kw_only=True):
+    """4xx refuses a share of recipients for now, 5xx for good; the others are about messages.
 
-    def __init__(self, faults: Faults) -> None:
-        """faults are the sink's own; what is in them gives way to the first turn of a knob."""
-        self._faults = faults
-        self._knobs = FaultKnobs()
+    hang takes one and stays silent until the knobs are turned again, drop_reply takes it and ends
+    the connection.
+    """
 
-    def read_knobs(self) -> FaultKnobs:
-        """How the knobs stand."""
-        return self._knobs
-
-    def turn_knobs(self, knobs: FaultKnobs) -> None:
-        """Misbehave like this from the next command on; what hangs gets its reply."""
-        self._knobs = knobs
-        self._faults.replace(
-            *_faults_of(knobs.knob, knobs.share), latency_s=knobs.latency_ms / 1000
-        )
+    knob: SMTPKind = "none"
 
 
-def _faults_of(knob: Knob, share: float) -> list[Fault]:
-    match knob:
+def smtp_board(faults: Faults) -> FaultBoard[SMTPKnobs, Fault]:
+    """The knobs of the sink whose faults these are; a turn acts from the next command on."""
+    return FaultBoard(faults, SMTPKnobs, _faults_of)
+
+
+def _faults_of(knobs: SMTPKnobs) -> list[Fault]:
+    match knobs.knob:
         case "none":
             return []
         case "4xx":
-            return [Fault(phase="rcpt", reply=_TRY_LATER, probability=share)]
+            return [Fault(phase="rcpt", reply=_TRY_LATER, probability=knobs.share)]
         case "5xx":
-            return [Fault(phase="rcpt", reply=_REFUSED, probability=share)]
+            return [Fault(phase="rcpt", reply=_REFUSED, probability=knobs.share)]
         case "hang":
-            return [Fault(phase="final", action="hang", probability=share)]
+            return [Fault(phase="final", action="hang", probability=knobs.share)]
         case "drop_reply":
-            return [Fault(phase="final", action="drop", probability=share)]
+            return [Fault(phase="final", action="drop", probability=knobs.share)]

@@ -12,14 +12,6 @@ from tallypost_simulators.smtp_faults import Faults
 _EMAIL_ID = re.compile(rb"(?:\A|\r\n)x-tallypost-email-id:[ \t]*(\S+)", re.IGNORECASE)
 
 
-class MessageRefused(Exception):
-    """A message will never be taken; the text, ASCII on one line, is what the client hears."""
-
-
-class OutcomeUnknown(Exception):
-    """A message may have been kept or not, so that no reply would be true."""
-
-
 class ReceivedMessage(Struct, frozen=True):
     """A message as a client handed it over."""
 
@@ -39,7 +31,7 @@ class ReceivedMessage(Struct, frozen=True):
 
 
 OnMessage = Callable[[ReceivedMessage], Awaitable[None]]
-"""Keeps a message. It raises MessageRefused, OutcomeUnknown, or else anything: not kept now."""
+"""Keeps a message; raises what `keeping` has, or else anything: not kept now."""
 
 
 class Reception:

@@ -6,15 +6,10 @@ import re
 from collections.abc import Callable
 
 from tallypost_core.clock import utc_now
+from tallypost_simulators.keeping import MessageRefused, OutcomeUnknown
 from tallypost_simulators.smtp_connection import Connection
 from tallypost_simulators.smtp_faults import Fault
-from tallypost_simulators.smtp_reception import (
-    MessageRefused,
-    OnMessage,
-    OutcomeUnknown,
-    ReceivedMessage,
-    Reception,
-)
+from tallypost_simulators.smtp_reception import OnMessage, ReceivedMessage, Reception
 
 _log = logging.getLogger(__name__)
 

@@ -4,13 +4,15 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
-from tallypost_cli import folders
+from tallypost_cli import folders, sample_access
 from tallypost_cli.demo.demonstration import FILE_NAME
 from tallypost_cli.embedded.processes import is_running
 from tests.e2e.start_up.system import free_port_base, run_system, superuser_url, wait_until
@@ -91,8 +93,64 @@ async def _count(folder: Path) -> tuple[int, int]:
     return row["accepted"], row["delivered"]
 
 
+def test_mail_goes_on_by_the_second_provider_while_the_first_fails(folder: Path) -> None:
+    base = free_port_base()
+    with run_system(folder, base, has_real_apps=True, command="demo") as system:
+        system.wait_for("Ready in")
+        controller = Controller(folder)
+        controller.ask("/traffic", rate_per_s=0)
+        for knob, handovers in (
+            ("5xx", [("ses", "unavailable"), ("smtp", "accepted")]),
+            ("none", [("ses", "accepted")]),
+        ):
+            state = controller.ask("/ses", knob=knob)
+            assert state["simulators"]["ses"]["knob"] == knob
+            email_id = _send(folder, base)
+            wait_until(partial(_has_arrived, folder, email_id), "the email in the Inbox")
+            wait_until(partial(_was_handed_over, folder, email_id, handovers), "its attempts")
+
+
+def _send(folder: Path, port: int) -> str:
+    """Send an email of live mode; its id."""
+    tenant = sample_access.read(folder / sample_access.FILE_NAME).first
+    fields = {"from": tenant.sender, "to": "ada@example.net", "subject": "Hi", "text": "Hello."}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/emails",
+        data=json.dumps(fields).encode(),
+        headers={
+            "Authorization": f"Bearer {tenant.live_key}",
+            "Content-Type": "application/json",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 loopback
+        email_id: str = json.load(answer)["id"]
+        return email_id
+
+
+def _has_arrived(folder: Path, email_id: str) -> bool:
+    statement = "SELECT 1 FROM inbox_messages WHERE email_id = $1"
+    return bool(asyncio.run(_fetch(folder, statement, UUID(email_id))))
+
+
+def _was_handed_over(folder: Path, email_id: str, handovers: list[tuple[str, str]]) -> bool:
+    """True where these are its attempts, as account and outcome."""
+    statement = "SELECT account, outcome FROM attempts WHERE email_id = $1 ORDER BY id"
+    rows = asyncio.run(_fetch(folder, statement, UUID(email_id)))
+    return [tuple(row) for row in rows] == handovers
+
+
+async def _fetch(folder: Path, statement: str, *values: object) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(superuser_url(folder))
+    try:
+        return [*await connection.fetch(statement, *values)]
+    finally:
+        await connection.close()
+
+
 def test_a_relay_of_the_persons_own_is_refused(folder: Path) -> None:
     environ = {"TALLYPOST_SMTP_HOST": "smtp.example.com"}
     with run_system(folder, environ=environ, has_real_apps=True, command="demo") as system:
         assert system.wait_for_end() == 1
-    assert "TALLYPOST_SMTP_HOST, since sample mail goes to the local mail server" in system.output
+    assert (
+        "TALLYPOST_SMTP_HOST, since sample mail goes to simulators on this machine" in system.output
+    )

@@ -5,12 +5,13 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tallypost_cli.demo.state import (
     Action,
     BurstCommand,
     DemoState,
+    SESCommand,
     SMTPCommand,
     StepState,
     StoryCommand,
@@ -20,13 +21,17 @@ from tallypost_cli.demo.state import (
 )
 from tallypost_cli.ports import find_free_port
 from tallypost_simulators.control_app import ControlApp, ControlRefused, Endpoint, Nothing
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.http_knobs import HTTPKnobs
+from tallypost_simulators.smtp_knobs import SMTPKnobs
 from tallypost_telemetry import serving
 from tests.integration.console.running import DEMO_TOKEN
 
 STATE = DemoState(
     traffic=TrafficState(rate_per_s=20, is_on=True, accepted=1_234, failed=3),
-    smtp=FaultKnobs(latency_ms=500, knob="4xx", share=0.25),
+    simulators={
+        "ses": HTTPKnobs(knob="reset_after", share=0.75),
+        "smtp": SMTPKnobs(latency_ms=500, knob="4xx", share=0.25),
+    },
     story=StoryState(
         is_playing=True,
         step=1,
@@ -38,6 +43,7 @@ STATE = DemoState(
 _COMMANDS: dict[str, type[Struct]] = {
     "/traffic": TrafficCommand,
     "/burst": BurstCommand,
+    "/ses": SESCommand,
     "/smtp": SMTPCommand,
     "/story": StoryCommand,
     "/kill-worker": Nothing,
@@ -60,7 +66,7 @@ class Controller:
         self.app = ControlApp(DEMO_TOKEN, endpoints)
 
     async def _read(self, _: Nothing) -> DemoState:
-        return DemoState(STATE.traffic, STATE.smtp, STATE.story, self.workers, STATE.last_actions)
+        return structs.replace(STATE, workers=self.workers)
 
     async def _act(self, command: Struct) -> DemoState:
         if self.refuses:

@@ -8,8 +8,17 @@ import httpx
 import pytest
 from msgspec import Struct
 
-from tallypost_cli.demo.state import BurstCommand, SMTPCommand, StoryCommand, TrafficCommand
+from tallypost_cli.demo.state import (
+    BurstCommand,
+    SESCommand,
+    SMTPCommand,
+    StoryCommand,
+    TrafficCommand,
+)
 from tallypost_cli.ports import find_free_port
+from tallypost_core.ids import new_id
+from tallypost_domain.queue.account_states import AccountCondition, AccountState, write_states
+from tallypost_domain.queue.claims import beat
 from tallypost_simulators.control_app import Nothing
 from tests.integration.console.conftest import OPERATOR
 from tests.integration.console.controllers import Controller, run_controller
@@ -64,15 +73,28 @@ async def test_panel_shows_how_everything_stands(operator: Browser) -> None:
     page = await operator.get("/demo")
     assert page.status_code == 200
     assert tile(page, "Workers").value == "2"
-    for option in ("4xx", "500", "20"):
+    for option in ("reset_after", "4xx", "500", "20"):
         assert f'<option value="{option}" selected>' in page.text
-    assert 'name="share" type="number" value="25"' in page.text
+    assert 'id="ses-share" name="share" type="number" value="75"' in page.text
+    assert 'id="smtp-share" name="share" type="number" value="25"' in page.text
     said = words(main(page))
+    assert "ses resets after reading, 75 of 100; smtp puts off (4xx), 25 of 100" in said
+    assert "No worker has said yet which accounts it has." in said
     assert "Story, now playing" in said
     assert "Storm Look at it." in said
     assert "All is well." not in said
     assert "1,234 emails accepted by the API, 3 refused" in said
     assert "12:00:05 Redis was emptied" in said
+
+
+async def test_accounts_are_shown_as_the_workers_see_them(
+    operator: Browser, database: Database
+) -> None:
+    worker_id, down = new_id(), AccountState("ses", "ses", AccountCondition.OPEN, 42.0)
+    async with database.connect("tp_deliver") as deliverer, database.pool("tp_worker") as pool:
+        await beat(deliverer, worker_id)
+        await write_states(pool, worker_id, [down])
+    assert "Breaker open ses seen by 1 worker" in words(main(await operator.get("/demo")))
 
 
 async def test_operator_finds_the_panel_in_the_rail_and_others_do_not(
@@ -87,6 +109,11 @@ async def test_operator_finds_the_panel_in_the_rail_and_others_do_not(
     [
         ("traffic", {"rate_per_s": "100"}, TrafficCommand(100.0)),
         ("burst", {"count": "1000"}, BurstCommand(1_000)),
+        (
+            "ses",
+            {"knob": "5xx_silent", "share": "100", "latency_ms": "0"},
+            SESCommand(latency_ms=0, knob="5xx_silent", share=1.0),
+        ),
         (
             "smtp",
             {"knob": "hang", "share": "50", "latency_ms": "100"},
@@ -162,7 +189,8 @@ async def test_form_that_makes_no_sense_is_not_passed_on(
         ("burst", {"count": "0"}),
         ("traffic", {"rate_per_s": "1e9"}),
         ("smtp", {"knob": "5xx", "share": "101", "latency_ms": "0"}),
-        ("smtp", {"knob": "other", "share": "5", "latency_ms": "0"}),
+        ("smtp", {"knob": "429", "share": "5", "latency_ms": "0"}),
+        ("ses", {"knob": "4xx", "share": "5", "latency_ms": "0"}),
         ("story", {"action": "rewind"}),
     ],
 )

@@ -4,19 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 
-import aiohttp
 import aiosmtplib
 import pytest
 
-from tallypost_cli.ports import find_free_port
-from tallypost_simulators.fault_control import fault_control
-from tallypost_simulators.smtp_faults import Faults
-from tallypost_simulators.smtp_knobs import SMTPKnobs
+from tallypost_simulators.smtp_knobs import smtp_board
 from tallypost_simulators.smtp_sink import SMTPSink
-from tallypost_telemetry import serving
+from tests.support.fault_controls import Control, serve_control
 from tests.support.smtp_peers import wait_until
 
-TOKEN = "token"
 IN_TIME_S = 10.0
 MESSAGE = EmailMessage()
 MESSAGE["From"], MESSAGE["To"], MESSAGE["Subject"] = "a@example.com", "b@example.org", "x"
@@ -25,25 +20,10 @@ MESSAGE["From"], MESSAGE["To"], MESSAGE["Subject"] = "a@example.com", "b@example
 class Controlled:
     """A sink, its control, and clients of both."""
 
-    def __init__(self, sink: SMTPSink, url: str) -> None:
+    def __init__(self, sink: SMTPSink, control: Control) -> None:
         self.sink = sink
-        self.url = url
-
-    async def turn(self, **knobs: object) -> None:
-        """Set all knobs."""
-        status, _ = await self.ask("PUT", knobs)
-        assert status == 200
-
-    async def ask(
-        self, method: str, knobs: object = None, token: str = TOKEN
-    ) -> tuple[int, dict[str, object]]:
-        """Status and body of one request to the control."""
-        headers = {"authorization": f"Bearer {token}"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as client,
-            client.request(method, f"{self.url}/faults", json=knobs) as answer,
-        ):
-            return answer.status, await answer.json()
+        self.turn = control.turn
+        self.ask = control.ask
 
     def client(self) -> aiosmtplib.SMTP:
         """A mail client that is not connected yet."""
@@ -64,26 +44,8 @@ class Controlled:
 @pytest.fixture
 async def controlled() -> AsyncIterator[Controlled]:
     """A sink whose faults can be turned."""
-    faults, stop, port = Faults(), asyncio.Event(), find_free_port()
-    control = fault_control(SMTPKnobs(faults), TOKEN)
-    async with SMTPSink(faults=faults) as sink:
-        server = asyncio.create_task(serving.serve(control, "127.0.0.1", port, stop))
-        found = Controlled(sink, f"http://127.0.0.1:{port}")
-        await wait_for_server(found)
-        yield found
-        stop.set()
-        await server
-
-
-async def wait_for_server(controlled: Controlled) -> None:
-    async with asyncio.timeout(IN_TIME_S):
-        while True:
-            try:
-                await controlled.ask("GET")
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.01)
-            else:
-                return
+    async with SMTPSink() as sink, serve_control(smtp_board(sink.faults)) as control:
+        yield Controlled(sink, control)
 
 
 async def test_a_sink_behaves_until_a_knob_is_turned(controlled: Controlled) -> None:

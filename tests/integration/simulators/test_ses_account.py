@@ -49,6 +49,15 @@ async def test_quota_counts_recipients_and_renews_after_a_day() -> None:
         client.close()
 
 
+async def test_account_without_a_quota_takes_what_comes(
+    ses: SESSimulator, client: SESClient
+) -> None:
+    ses.account.max_24_hour_send = -1
+    await client("send_email", **message())
+    quota = (await client("get_account"))["SendQuota"]
+    assert (quota["Max24HourSend"], quota["SentLast24Hours"]) == (-1, 1)
+
+
 async def test_rate_is_a_bound_of_each_second(ses: SESSimulator, client: SESClient) -> None:
     moment = dt.datetime.now(dt.UTC)
     ses.account.now = lambda: moment

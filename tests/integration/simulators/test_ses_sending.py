@@ -1,11 +1,16 @@
 """Messages to the simulated SES by Amazon's own SDK: taken, refused, delivered."""
 
 import email
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
+from tallypost_simulators.keeping import MessageRefused, OutcomeUnknown
+from tallypost_simulators.ses_messages import TakenMessage
 from tallypost_simulators.ses_simulator import SESSimulator
 from tests.support.ses_client import DOMAIN, RAW, SESClient, message
 
@@ -126,3 +131,38 @@ async def test_sub_domain_of_a_verified_domain_may_send(
 ) -> None:
     await client("send_email", **message(FromEmailAddress=f"a@sub.{DOMAIN}"))
     assert len(ses.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "refusal"),
+    [
+        (MessageRefused("not here"), (400, "MessageRejected", "not here")),
+        (ConnectionError("hidden"), (503, "ServiceUnavailable", "The message was not stored.")),
+    ],
+)
+async def test_message_that_is_not_kept_is_not_acknowledged(
+    raised: Exception, refusal: tuple[int, str, str]
+) -> None:
+    async with keeping(raised) as client:
+        assert await client.refused_send() == refusal
+
+
+async def test_message_that_may_be_kept_gets_no_answer() -> None:
+    async with keeping(OutcomeUnknown()) as client:
+        with pytest.raises(ConnectionClosedError):
+            await client("send_email", **message())
+
+
+@asynccontextmanager
+async def keeping(raised: Exception) -> AsyncIterator[SESClient]:
+    """A client of an SES whose messages are kept by somebody who cannot."""
+
+    async def keep(taken: TakenMessage) -> None:
+        assert taken.raw == RAW
+        raise raised
+
+    async with SESSimulator(on_message=keep) as ses:
+        ses.account.add_domain(DOMAIN)
+        client = SESClient(ses.url)
+        yield client
+        client.close()

@@ -7,12 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tallypost_simulators.keeping import MessageRefused, OutcomeUnknown
 from tallypost_simulators.smtp_faults import Fault, FaultAction, Faults, SinkPhase
-from tallypost_simulators.smtp_reception import (
-    MessageRefused,
-    OutcomeUnknown,
-    ReceivedMessage,
-)
+from tallypost_simulators.smtp_reception import ReceivedMessage
 from tallypost_simulators.smtp_sink import SMTPSink
 from tests.support.smtp_peers import wait_until
 

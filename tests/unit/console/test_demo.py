@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import typing
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tallypost_cli.demo.state import (
+    PROVIDERS,
     Action,
     BurstCommand,
     DemoState,
@@ -21,16 +23,21 @@ from tallypost_cli.demo.state import (
     TrafficState,
 )
 from tallypost_console import demo
-from tallypost_console.demo import Demo, DemoAction, DemoAway, DemoRefused, DemoStep
+from tallypost_console.demo import Demo, DemoAction, DemoAway, DemoKnobs, DemoRefused, DemoStep
+from tallypost_console.pages.demo import SIMULATORS
 from tallypost_core.settings import Secret
 from tallypost_simulators.control_app import ControlApp, ControlRefused, Endpoint, Nothing
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.http_knobs import HTTPKind, HTTPKnobs
+from tallypost_simulators.smtp_knobs import SMTPKind, SMTPKnobs
 from tests.support.http_peers import Script, answer, peer, raw
 
 TOKEN = "token of the demo"
 STATE = DemoState(
     traffic=TrafficState(rate_per_s=5.5, is_on=True, accepted=120, failed=3),
-    smtp=FaultKnobs(latency_ms=50, knob="4xx", share=0.25),
+    simulators={
+        "ses": HTTPKnobs(knob="5xx_silent"),
+        "smtp": SMTPKnobs(latency_ms=50, knob="4xx", share=0.25),
+    },
     story=StoryState(is_playing=True, step=0, steps=[StepState("calm", "Look.", 0.0)]),
     workers=2,
     last_actions=[Action(dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC), "Redis was emptied")],
@@ -105,7 +112,10 @@ async def test_state_is_read_as_the_controller_tells_it() -> None:
     async with connected(Controller()) as it:
         state = await it.get_state()
     assert (state.traffic.rate_per_s, state.traffic.accepted, state.traffic.failed) == (5.5, 120, 3)
-    assert (state.smtp.latency_ms, state.smtp.knob, state.smtp.share) == (50, "4xx", 0.25)
+    assert state.simulators == {
+        "ses": DemoKnobs(latency_ms=0, knob="5xx_silent", share=1.0),
+        "smtp": DemoKnobs(latency_ms=50, knob="4xx", share=0.25),
+    }
     assert (state.story.is_playing, state.story.step) == (True, 0)
     assert [*state.story.steps] == [DemoStep("calm", "Look.")]
     assert state.workers == 2
@@ -206,3 +216,12 @@ async def test_token_stands_in_a_header_and_not_in_the_address() -> None:
 async def test_client_that_was_never_used_closes() -> None:
     async with client("http://127.0.0.1:1"):
         pass
+
+
+def test_page_offers_each_kind_of_fault_that_there_is() -> None:
+    offered = {name: {kind for kind, _ in kinds} for name, (_, kinds) in SIMULATORS.items()}
+    assert offered == {
+        "ses": {*typing.get_args(typing.get_args(HTTPKind)[0])},
+        "smtp": {*typing.get_args(typing.get_args(SMTPKind)[0])},
+    }
+    assert [*SIMULATORS] == [*PROVIDERS]

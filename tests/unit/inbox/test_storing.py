@@ -7,6 +7,7 @@ from typing import Literal, cast
 import asyncpg
 import pytest
 
+from tallypost_cli import local_ses
 from tallypost_cli.local_inbox import keeper
 from tallypost_core.clock import utc_now
 from tallypost_core.ids import new_id
@@ -19,8 +20,10 @@ from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.message import render
 from tallypost_providers.smtp import SMTPProvider
 from tallypost_providers.types import Outcome, OutgoingEmail, Provider
-from tallypost_simulators.smtp_reception import MessageRefused, ReceivedMessage
+from tallypost_simulators.keeping import MessageRefused
+from tallypost_simulators.smtp_reception import ReceivedMessage
 from tallypost_simulators.smtp_sink import SMTPSink
+from tests.support.ses import running_ses
 from tests.unit.providers.emails import make_email
 
 Stage = Literal["begin", "insert", "commit", "never"]
@@ -113,6 +116,11 @@ async def outcome_at_the_sink(away: Away) -> Outcome:
             await provider.close()
 
 
+async def outcome_at_ses(away: Away) -> Outcome:
+    async with running_ses(local_ses.keeper(cast(Pool, away))) as ses:
+        return await outcome_of(ses.provider)
+
+
 @pytest.mark.parametrize("error", GONE, ids=lambda error: type(error).__name__)
 async def test_commit_that_was_cut_off_may_have_stored_the_message(error: Exception) -> None:
     with pytest.raises(StoreOutcomeUnknown):
@@ -130,7 +138,7 @@ async def test_commit_that_the_database_refused_has_stored_nothing() -> None:
         await store(Away("commit", asyncpg.CheckViolationError("refused")))
 
 
-@pytest.mark.parametrize("outcome_at", [outcome_at_the_inbox, outcome_at_the_sink])
+@pytest.mark.parametrize("outcome_at", [outcome_at_the_inbox, outcome_at_the_sink, outcome_at_ses])
 @pytest.mark.parametrize(
     ("stage", "outcome"),
     [
@@ -146,8 +154,11 @@ async def test_the_sender_learns_what_is_known_and_no_more(
     assert await outcome_at(Away(stage)) is outcome
 
 
-async def test_message_that_belongs_to_no_email_is_not_acknowledged() -> None:
-    assert await outcome_at_the_sink(Away("never", owns=False)) is Outcome.REJECTED
+@pytest.mark.parametrize("outcome_at", [outcome_at_the_sink, outcome_at_ses])
+async def test_message_that_belongs_to_no_email_is_not_acknowledged(
+    outcome_at: Callable[[Away], Awaitable[Outcome]],
+) -> None:
+    assert await outcome_at(Away("never", owns=False)) is Outcome.REJECTED
 
 
 @pytest.mark.parametrize("head", [b"Subject: no id\r\n", b"no header field\r\n"])

@@ -1,4 +1,4 @@
-"""How the demo reaches the API and the local mail server: over HTTP on 127.0.0.1."""
+"""How the demo reaches the API and the knobs of simulators: over HTTP on 127.0.0.1."""
 
 from collections.abc import Sequence
 from ipaddress import ip_network
@@ -11,10 +11,10 @@ from tallypost_core.errors import AppError
 from tallypost_resilience.egress import Egress
 from tallypost_resilience.egress_rules import EgressRules
 from tallypost_simulators.control_app import ControlRefused
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.fault_control import Knobs
 
 _API_TIMEOUT_S = 30.0
-_MAIL_SERVER_TIMEOUT_S = 3.0
+_SIMULATOR_TIMEOUT_S = 3.0
 _JSON = {"content-type": "application/json"}
 
 
@@ -45,36 +45,39 @@ class APIClient:
         await self._egress.aclose()
 
 
-class MailServer:
-    """Turns the knobs of the local mail server."""
+class Simulator:
+    """Turns the knobs of the simulator that a provider speaks to."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, provider: str, kind: type[Knobs], port: int, token: str) -> None:
+        """port and token are those of its control; kind is the Struct of its knobs."""
+        self.kind = kind
+        self._provider = provider
         self._url = f"http://127.0.0.1:{port}/faults"
         self._authorization = {"authorization": f"Bearer {token}"}
-        self._egress = Egress("demo-mail-server", _loopback(port, _MAIL_SERVER_TIMEOUT_S))
+        self._egress = Egress(f"demo-{provider}", _loopback(port, _SIMULATOR_TIMEOUT_S))
 
-    async def read_knobs(self) -> FaultKnobs:
-        """How they stand; raises ControlRefused where the server does not tell."""
+    async def read_knobs(self) -> Knobs:
+        """How they stand; raises ControlRefused where the simulator does not tell."""
         return await self._ask("GET", None)
 
-    async def turn_knobs(self, knobs: FaultKnobs) -> None:
-        """Set all of them; raises ControlRefused where the server does not say that it did."""
+    async def turn_knobs(self, knobs: Knobs) -> None:
+        """Set all of them; raises ControlRefused where the simulator does not say that it did."""
         await self._ask("PUT", msgspec.json.encode(knobs))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._egress.aclose()
 
-    async def _ask(self, method: str, body: bytes | None) -> FaultKnobs:
+    async def _ask(self, method: str, body: bytes | None) -> Knobs:
         try:
             answer = await self._egress.fetch(
                 method, self._url, headers=self._authorization, body=body
             )
         except AppError as error:
-            raise ControlRefused("The local mail server does not answer; try again.") from error
+            raise ControlRefused(f"{self._provider} does not answer; try again.") from error
         if answer.status != 200:
-            raise ControlRefused(f"The local mail server answered {answer.status}.")
-        return msgspec.json.decode(answer.body, type=FaultKnobs)
+            raise ControlRefused(f"{self._provider} answered {answer.status}.")
+        return msgspec.json.decode(answer.body, type=self.kind)
 
 
 def _loopback(port: int, timeout_s: float) -> EgressRules:

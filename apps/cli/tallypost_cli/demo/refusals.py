@@ -11,8 +11,7 @@ from tallypost_core.settings.apps import APP_SETTINGS
 from tallypost_core.settings.loader import list_variables
 
 _SERVERS = ("TALLYPOST_DATABASE_", "TALLYPOST_REDIS_", "TALLYPOST_NOTIFICATIONS_")
-_RELAY = "TALLYPOST_SMTP_"
-_PROVIDERS = "TALLYPOST_PROVIDERS"
+_MAIL = ("TALLYPOST_SMTP_", "TALLYPOST_SES_", "TALLYPOST_PROVIDERS")
 _LISTENERS = tuple(app.host_variable for app in APPS)
 _API_HOST = "TALLYPOST_API_HOST"
 _OBJECTS = "TALLYPOST_OBJECTS_URL"
@@ -45,8 +44,8 @@ def _find_problems(environ: Mapping[str, str]) -> Iterator[str]:
         if not is_loopback(url):
             yield f"  {name}, whose server is not on a loopback address"
     for name, value in sorted(environ.items()):
-        if value and (name.startswith(_RELAY) or name == _PROVIDERS):
-            yield f"  {name}, since sample mail goes to the local mail server only"
+        if value and name.startswith(_MAIL):
+            yield f"  {name}, since sample mail goes to simulators on this machine only"
     yield from _find_open_listeners(environ)
     if (objects := environ.get(_OBJECTS)) and not objects.lower().startswith("file:"):
         yield f"  {_OBJECTS}, since the content of sample mail stays in a folder"

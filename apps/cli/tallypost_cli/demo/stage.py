@@ -1,18 +1,31 @@
 """What can be done to the system, whether a person does it or the story; each leaves a note."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from tallypost_cli.demo.journal import Journal
 from tallypost_cli.demo.state import TrafficState
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.fault_control import Knobs
+from tallypost_simulators.http_knobs import HTTPKnobs
+from tallypost_simulators.smtp_knobs import SMTPKnobs
 
-QUIET = FaultKnobs()
-
-_KNOB_WORDS = {
-    "4xx": "refuses {share} of recipients for now (4xx)",
-    "5xx": "refuses {share} of recipients for good (5xx)",
-    "hang": "takes {share} of messages and stays silent",
-    "drop_reply": "takes {share} of messages and ends the connection before the reply",
+KNOB_WORDS: Mapping[type[Knobs], Mapping[str, str]] = {
+    HTTPKnobs: {
+        "429": "finds {share} of requests too fast (429)",
+        "5xx": "says that {share} of requests failed (5xx)",
+        "5xx_silent": "answers {share} of requests with a 502 and no word",
+        "hang": "takes {share} of messages and stays silent",
+        "slow": "takes {share} of messages and answers byte by byte",
+        "reset_before": "resets {share} of connections before it reads the message",
+        "reset_after": "resets {share} of connections once it has read the message",
+        "drop_reply": "takes {share} of messages and resets the connection before the answer",
+    },
+    SMTPKnobs: {
+        "4xx": "refuses {share} of recipients for now (4xx)",
+        "5xx": "refuses {share} of recipients for good (5xx)",
+        "hang": "takes {share} of messages and stays silent",
+        "drop_reply": "takes {share} of messages and ends the connection before the reply",
+    },
 }
 
 
@@ -26,11 +39,13 @@ class Sender(Protocol):
     def drop_waiting(self) -> None: ...
 
 
-class FaultySMTP(Protocol):
-    """The local mail server; see `MailServer`."""
+class Faulty(Protocol):
+    """What a provider speaks to; see `Simulator`."""
 
-    async def read_knobs(self) -> FaultKnobs: ...
-    async def turn_knobs(self, knobs: FaultKnobs) -> None: ...
+    kind: type[Knobs]
+
+    async def read_knobs(self) -> Knobs: ...
+    async def turn_knobs(self, knobs: Knobs) -> None: ...
 
 
 class Breakable(Protocol):
@@ -45,10 +60,15 @@ class Stage:
     """One method for each thing; those that cannot be done now raise ControlRefused."""
 
     def __init__(
-        self, traffic: Sender, mail_server: FaultySMTP, machinery: Breakable, journal: Journal
+        self,
+        traffic: Sender,
+        simulators: Mapping[str, Faulty],
+        machinery: Breakable,
+        journal: Journal,
     ) -> None:
+        """simulators are by the name of their provider, the one that is asked first first."""
         self.traffic = traffic
-        self.mail_server = mail_server
+        self.simulators = simulators
         self.machinery = machinery
         self.journal = journal
 
@@ -63,10 +83,14 @@ class Stage:
         self.traffic.burst(count)
         self.journal.note(f"A burst of {count} emails.")
 
-    async def turn_knobs(self, knobs: FaultKnobs) -> None:
-        """Let the local mail server misbehave like this."""
-        await self.mail_server.turn_knobs(knobs)
-        self.journal.note(f"The mail server {_describe(knobs)}.")
+    async def turn_knobs(self, provider: str, knobs: Knobs) -> None:
+        """Let a provider's simulator misbehave like this."""
+        await self.simulators[provider].turn_knobs(knobs)
+        self.journal.note(f"{provider} {_describe(knobs)}.")
+
+    async def rest(self, provider: str) -> None:
+        """Let a provider's simulator behave."""
+        await self.turn_knobs(provider, self.simulators[provider].kind())
 
     async def kill_worker(self) -> None:
         """Kill a worker process."""
@@ -78,6 +102,7 @@ class Stage:
         self.journal.note("Flushed Redis.")
 
 
-def _describe(knobs: FaultKnobs) -> str:
-    words = _KNOB_WORDS.get(knobs.knob, "takes everything").format(share=f"{knobs.share:.0%}")
+def _describe(knobs: Knobs) -> str:
+    words = KNOB_WORDS[type(knobs)].get(knobs.knob, "takes everything")
+    words = words.format(share=f"{knobs.share:.0%}")
     return f"{words}, {knobs.latency_ms} ms before each reply" if knobs.latency_ms else words

@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallypost_simulators.fault_control import FaultKnobs, Kind, Latency, Share
+from tallypost_simulators.fault_control import Knobs, Latency, Share
+from tallypost_simulators.http_knobs import HTTPKind, HTTPKnobs
+from tallypost_simulators.smtp_knobs import SMTPKind, SMTPKnobs
+
+SES, SMTP = "ses", "smtp"
+PROVIDERS: dict[str, type[Knobs]] = {SES: HTTPKnobs, SMTP: SMTPKnobs}
+"""The knobs of each provider's simulator, in the order in which mail asks the providers."""
 
 MAX_RATE_PER_S = 200
 MAX_BURST = 5000
@@ -29,12 +35,24 @@ class BurstCommand(Struct, frozen=True, forbid_unknown_fields=True):
     ] = DEFAULT_BURST
 
 
-class SMTPCommand(Struct, frozen=True, forbid_unknown_fields=True):
-    """Turn knobs of the local mail server; those left out stay as they are."""
+class KnobsCommand(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Turn knobs of a simulator; those left out stay as they are."""
 
     latency_ms: Latency | UnsetType = UNSET
-    knob: Kind | UnsetType = UNSET
+    knob: str | UnsetType = UNSET
     share: Share | UnsetType = UNSET
+
+
+class SESCommand(KnobsCommand, frozen=True, kw_only=True):
+    """Turn knobs of the stand-in for Amazon SES."""
+
+    knob: HTTPKind | UnsetType = UNSET
+
+
+class SMTPCommand(KnobsCommand, frozen=True, kw_only=True):
+    """Turn knobs of the local mail server."""
+
+    knob: SMTPKind | UnsetType = UNSET
 
 
 class StoryCommand(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,10 +94,13 @@ class StoryState(Struct, frozen=True):
 
 
 class DemoState(Struct, frozen=True):
-    """How everything stands. workers counts those that are ready; last_actions, newest first."""
+    """How everything stands. workers counts those that are ready; last_actions, newest first.
+
+    simulators has the knobs of each by the name of its provider, the one that is asked first first.
+    """
 
     traffic: TrafficState
-    smtp: FaultKnobs
+    simulators: dict[str, Knobs]
     story: StoryState
     workers: int
     last_actions: list[Action]

@@ -25,13 +25,33 @@ _PATH: Final = "/demo"
 _TEMPLATE: Final = "demo.html"
 # Takes away the card about a form that failed before.
 _NO_PROBLEM: Final = '<hx-partial hx-target="#problem" hx-swap="innerHTML"></hx-partial>'
-_KNOBS: Final = (
-    ("none", "Takes everything"),
-    ("4xx", "Puts off (4xx)"),
-    ("5xx", "Refuses for good (5xx)"),
-    ("hang", "Takes it and stays silent"),
-    ("drop_reply", "Takes it and drops the reply"),
-)
+# What each provider's simulator is, and what it can be told to do; forms are sent to its name.
+SIMULATORS: Final = {
+    "ses": (
+        "An Amazon SES on this machine, asked first.",
+        (
+            ("none", "Takes everything"),
+            ("429", "Too fast (429)"),
+            ("5xx", "Says it failed (5xx)"),
+            ("5xx_silent", "Answers 502, no word"),
+            ("hang", "Takes it, says nothing"),
+            ("slow", "Answers byte by byte"),
+            ("reset_before", "Resets before reading"),
+            ("reset_after", "Resets after reading"),
+            ("drop_reply", "Takes it, drops reply"),
+        ),
+    ),
+    "smtp": (
+        "A mail server on this machine, asked second.",
+        (
+            ("none", "Takes everything"),
+            ("4xx", "Puts off (4xx)"),
+            ("5xx", "Refuses for good (5xx)"),
+            ("hang", "Takes it, says nothing"),
+            ("drop_reply", "Takes it, drops reply"),
+        ),
+    ),
+}
 _RATES: Final = (("0", "None"), ("5", "5 a second"), ("20", "20 a second"), ("100", "100 a second"))
 _LATENCIES: Final = (("0", "None"), ("100", "100 ms"), ("500", "500 ms"), ("2000", "2 s"))
 
@@ -84,7 +104,7 @@ class DemoPages(Controller):
 async def _find(services: Services) -> dict[str, Any]:
     return {
         "demo": await _require_demo(services).get_state(),
-        "knobs": _KNOBS,
+        "simulators": SIMULATORS,
         "rates": _RATES,
         "latencies": _LATENCIES,
         **await measure(services),
@@ -114,7 +134,7 @@ def _read(action: str, form: Form) -> Mapping[str, object]:
             return {"rate_per_s": _number(form, "rate_per_s")}
         case "burst":
             return {"count": _whole(form, "count")}
-        case "smtp":
+        case "ses" | "smtp":
             return {
                 "knob": form.require("knob"),
                 "share": _number(form, "share") / 100,

@@ -11,6 +11,7 @@ from tallypost_console.charts import Bar
 from tallypost_console.rendering import AnyRequest, render
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.people.permissions import Permission
+from tallypost_domain.queue.account_states import AccountCondition, SeenState
 from tallypost_providers.types import Outcome
 
 _BARS: Final = tuple(
@@ -41,6 +42,18 @@ _LINES: Final = (
     ("delivered", [0, 4, 8, 12, 11, 13, 12, 9, 3, 2, 8, 12]),
     ("waiting", [0, 0, 0, 0, 2, 6, 8, 9, 4, 1, 0, 0]),
     ("bounced", [0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0]),
+)
+
+
+_SINCE: Final = dt.datetime(2026, 11, 26, 9, 30, tzinfo=dt.UTC)
+_ACCOUNTS: Final = tuple(
+    SeenState(name, name, condition, workers, _SINCE, wait_s)
+    for name, condition, workers, wait_s in (
+        ("smtp", AccountCondition.WELL, 2, None),
+        ("sendgrid", AccountCondition.PAUSED, 1, 12.0),
+        ("ses", AccountCondition.OPEN, 1, 4.2),
+        ("ses", AccountCondition.HALF_OPEN, 1, None),
+    )
 )
 
 
@@ -83,4 +96,5 @@ def show_gallery(request: AnyRequest) -> Response[str]:
         bars=_BARS,
         emails=_EMAILS,
         lines=_LINES,
+        accounts=_ACCOUNTS,
     )

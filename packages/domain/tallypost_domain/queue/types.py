@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus
-from tallypost_providers.types import Mode, Outcome, SendResult
+from tallypost_providers.types import Mode, Outcome, RecipientResult, SendResult
 
 
 class Claim(Struct, frozen=True):
@@ -114,7 +114,7 @@ def changes_of(result: SendResult) -> tuple[RecipientChange, ...]:
         RecipientChange(
             recipient_id=recipient.recipient_id,
             event=_EVENT_OF_OUTCOME[recipient.outcome],
-            detail=recipient.detail or None,
+            detail=recipient.detail or _without_words(recipient),
             data={
                 "outcome": recipient.outcome.value,
                 "reply_code": recipient.reply_code,
@@ -126,6 +126,13 @@ def changes_of(result: SendResult) -> tuple[RecipientChange, ...]:
         )
         for recipient in result.recipients
     )
+
+
+def _without_words(recipient: RecipientResult) -> str | None:
+    """What stands in the place of words, so that those of an earlier answer do not stay."""
+    if recipient.reply_code is None:
+        return None
+    return f"{recipient.reply_code} {recipient.outcome}"
 
 
 def worst_outcome(result: SendResult) -> Outcome:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from tallypost_cli.demo.journal import Journal
-from tallypost_cli.demo.stage import QUIET, Stage
-from tallypost_cli.demo.state import TrafficState
+from tallypost_cli.demo.stage import Stage
+from tallypost_cli.demo.state import PROVIDERS, SES, SMTP, TrafficState
 from tallypost_simulators.control_app import ControlRefused
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.fault_control import Knobs
 
 _IN_TIME_S = 10.0
 
@@ -33,21 +33,22 @@ class FakeTraffic:
         self.bursts.clear()
 
 
-class FakeMailServer:
+class FakeSimulator:
     """Has knobs and no mail."""
 
-    def __init__(self) -> None:
-        self.knobs = QUIET
+    def __init__(self, kind: type[Knobs]) -> None:
+        self.kind = kind
+        self.knobs = kind()
         self.is_away = False
         # Turned as asked, and never answered.
-        self.unanswered: FaultKnobs | None = None
+        self.unanswered: Knobs | None = None
 
-    async def read_knobs(self) -> FaultKnobs:
+    async def read_knobs(self) -> Knobs:
         if self.is_away:
             raise ControlRefused("away")
         return self.knobs
 
-    async def turn_knobs(self, knobs: FaultKnobs) -> None:
+    async def turn_knobs(self, knobs: Knobs) -> None:
         if self.is_away:
             raise ControlRefused("away")
         self.knobs = knobs
@@ -79,10 +80,11 @@ class Scene:
 
     def __init__(self) -> None:
         self.traffic = FakeTraffic()
-        self.mail_server = FakeMailServer()
+        simulators = {name: FakeSimulator(kind) for name, kind in PROVIDERS.items()}
+        self.ses, self.smtp = simulators[SES], simulators[SMTP]
         self.machinery = FakeMachinery()
         self.journal = Journal()
-        self.stage = Stage(self.traffic, self.mail_server, self.machinery, self.journal)
+        self.stage = Stage(self.traffic, simulators, self.machinery, self.journal)
 
     @property
     def notes(self) -> list[str]:

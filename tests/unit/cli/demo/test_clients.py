@@ -1,4 +1,4 @@
-"""What the demo makes of the local mail server's answers."""
+"""What the demo makes of the answers of a simulator's control."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,16 +7,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tallypost_cli.demo.clients import MailServer
-from tallypost_cli.demo.stage import QUIET
+from tallypost_cli.demo.clients import Simulator
 from tallypost_simulators.control_app import ControlRefused
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.http_knobs import HTTPKnobs
 
-_HANG = FaultKnobs(knob="hang")
+_RESET = HTTPKnobs(knob="reset_after")
 
 
 @asynccontextmanager
-async def _mail_server(status: int, body: str) -> AsyncIterator[MailServer]:
+async def _simulator(status: int, body: str) -> AsyncIterator[Simulator]:
     """One whose control gives this answer, whatever it is asked."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -26,7 +25,7 @@ async def _mail_server(status: int, body: str) -> AsyncIterator[MailServer]:
     app.router.add_route("*", "/faults", answer)
     async with TestServer(app, host="127.0.0.1") as server:
         assert server.port is not None
-        client = MailServer(server.port, "token")
+        client = Simulator("ses", HTTPKnobs, server.port, "token")
         try:
             yield client
         finally:
@@ -34,8 +33,8 @@ async def _mail_server(status: int, body: str) -> AsyncIterator[MailServer]:
 
 
 async def test_knobs_are_read_as_they_stand() -> None:
-    async with _mail_server(200, '{"latency_ms":0,"knob":"hang","share":1.0}') as server:
-        assert await server.read_knobs() == _HANG
+    async with _simulator(200, '{"latency_ms":0,"knob":"reset_after","share":1.0}') as server:
+        assert await server.read_knobs() == _RESET
 
 
 @pytest.mark.parametrize(
@@ -48,8 +47,8 @@ async def test_knobs_are_read_as_they_stand() -> None:
     ],
 )
 async def test_an_answer_of_any_other_status_is_a_refusal(status: int, body: str) -> None:
-    async with _mail_server(status, body) as server:
+    async with _simulator(status, body) as server:
         with pytest.raises(ControlRefused, match=f"answered {status}"):
             await server.read_knobs()
         with pytest.raises(ControlRefused, match=f"answered {status}"):
-            await server.turn_knobs(QUIET)
+            await server.turn_knobs(HTTPKnobs())

@@ -51,6 +51,7 @@ def test_all_settings_that_lead_away_are_named_at_once_without_their_values(tmp_
         "TALLYPOST_REDIS_URL": "redis://cache.example.com/0",
         "TALLYPOST_SMTP_HOST": "smtp.example.com",
         "TALLYPOST_PROVIDERS": "smtp",
+        "TALLYPOST_SES_ENDPOINT": "https://hidden.example.com",
         "TALLYPOST_API_HOST": "192.0.2.1",
         "TALLYPOST_OBJECTS_URL": "s3://hidden/prefix",
         "TALLYPOST_TRACING_ENDPOINT": "https://hidden.example.com",

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 
 from tallypost_cli.demo import story as stories
-from tallypost_cli.demo.stage import QUIET
+from tallypost_cli.demo.state import PROVIDERS, SES, SMTP
 from tallypost_cli.demo.story import LENGTH_S, STEPS, Step, Story
-from tallypost_simulators.fault_control import FaultKnobs
+from tallypost_simulators.fault_control import Knobs
+from tallypost_simulators.http_knobs import HTTPKnobs
+from tallypost_simulators.smtp_knobs import SMTPKnobs
 from tests.unit.cli.demo.stand_ins import Scene, wait_until
 
-_REFUSALS = FaultKnobs(knob="4xx", share=0.6)
+_FAILURES = HTTPKnobs(knob="5xx")
+_REFUSALS = SMTPKnobs(knob="4xx", share=0.6)
 
 
 def _step(name: str = "step", **effects: object) -> Step:
@@ -22,7 +25,7 @@ def test_steps_come_in_order_and_the_story_lasts_about_a_minute() -> None:
     assert times[0] == 0
     assert times == sorted(set(times))
     assert times[-1] < LENGTH_S
-    assert 60 <= LENGTH_S <= 75
+    assert 60 <= LENGTH_S <= 80
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
@@ -32,25 +35,34 @@ def test_each_step_tells_in_one_sentence_what_to_watch(step: Step) -> None:
     assert ". " not in step.text
 
 
-def test_the_story_shows_each_trouble_and_leaves_the_mail_server_well() -> None:
+def test_the_story_shows_each_trouble_and_leaves_every_provider_well() -> None:
     assert max(step.burst for step in STEPS) == 1000
     assert any(step.kills_worker for step in STEPS)
     assert any(step.flushes_redis for step in STEPS)
-    knobs = [step.smtp for step in STEPS if step.smtp is not None]
-    assert _REFUSALS in knobs
-    assert knobs[-1] == QUIET
+    assert any(_FAILURES in step.knobs.values() for step in STEPS)
+    assert any(_REFUSALS in step.knobs.values() for step in STEPS)
+    left: dict[str, Knobs] = {}
+    for step in STEPS:
+        left |= step.knobs
+    assert left == {provider: kind() for provider, kind in PROVIDERS.items()}
 
 
 async def test_every_effect_of_a_step_is_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stories, "_BEFORE_KILL_S", 0.0)
     scene = Scene()
-    step = _step(rate_per_s=7.0, burst=3, smtp=_REFUSALS, kills_worker=True, flushes_redis=True)
+    step = _step(
+        rate_per_s=7.0,
+        burst=3,
+        knobs={SES: _FAILURES, SMTP: _REFUSALS},
+        kills_worker=True,
+        flushes_redis=True,
+    )
     story = Story(scene.stage, [step], length_s=0)
     await story.start()
     await wait_until(lambda: not story.state.is_playing)
     assert scene.traffic.rate_per_s == 7.0
     assert scene.traffic.bursts == [3]
-    assert scene.mail_server.knobs == _REFUSALS
+    assert (scene.ses.knobs, scene.smtp.knobs) == (_FAILURES, _REFUSALS)
     assert scene.machinery.workers == ["worker-2"]
     assert scene.machinery.flushes == 1
 
@@ -79,25 +91,25 @@ async def test_the_present_step_is_told_while_it_plays() -> None:
     await story.close()
 
 
-async def test_a_story_that_is_interrupted_takes_its_fault_back_and_says_so() -> None:
+async def test_a_story_that_is_interrupted_takes_its_faults_back_and_says_so() -> None:
     scene = Scene()
-    story = Story(scene.stage, [_step(smtp=_REFUSALS)], length_s=60)
+    story = Story(scene.stage, [_step(knobs={SES: _FAILURES, SMTP: _REFUSALS})], length_s=60)
     await story.start()
-    await wait_until(lambda: scene.mail_server.knobs == _REFUSALS)
+    await wait_until(lambda: scene.smtp.knobs == _REFUSALS)
     await story.interrupt("somebody took over")
     assert not story.state.is_playing
-    assert scene.mail_server.knobs == QUIET
+    assert (scene.ses.knobs, scene.smtp.knobs) == (HTTPKnobs(), SMTPKnobs())
     assert "The story stops: somebody took over." in scene.notes
 
 
 async def test_a_fault_that_is_just_being_turned_on_is_taken_back_too() -> None:
     scene = Scene()
-    scene.mail_server.unanswered = _REFUSALS
-    story = Story(scene.stage, [_step(smtp=_REFUSALS)], length_s=60)
+    scene.ses.unanswered = _FAILURES
+    story = Story(scene.stage, [_step(knobs={SES: _FAILURES})], length_s=60)
     await story.start()
-    await wait_until(lambda: scene.mail_server.knobs == _REFUSALS)
+    await wait_until(lambda: scene.ses.knobs == _FAILURES)
     await story.interrupt("somebody took over")
-    assert scene.mail_server.knobs == QUIET
+    assert scene.ses.knobs == HTTPKnobs()
 
 
 async def test_an_interruption_after_the_end_changes_nothing() -> None:
@@ -105,21 +117,23 @@ async def test_an_interruption_after_the_end_changes_nothing() -> None:
     story = Story(scene.stage, [_step()], length_s=0)
     await story.start()
     await wait_until(lambda: not story.state.is_playing)
-    scene.mail_server.knobs = _REFUSALS
+    scene.smtp.knobs = _REFUSALS
     before = scene.notes
     await story.interrupt("somebody took over")
-    assert scene.mail_server.knobs == _REFUSALS
+    assert scene.smtp.knobs == _REFUSALS
     assert scene.notes == before
 
 
 async def test_a_step_that_cannot_be_done_now_is_told_and_the_story_goes_on() -> None:
     scene = Scene()
-    scene.mail_server.is_away = True
-    story = Story(scene.stage, [_step(smtp=_REFUSALS), _step(burst=2)], length_s=0)
+    scene.ses.is_away = True
+    step = _step(knobs={SES: _FAILURES, SMTP: _REFUSALS}, burst=1)
+    story = Story(scene.stage, [step, _step(burst=2)], length_s=0)
     await story.start()
     await wait_until(lambda: not story.state.is_playing)
     assert "The story goes on without this: away" in scene.notes
-    assert scene.traffic.bursts == [2]
+    assert scene.smtp.knobs == _REFUSALS
+    assert scene.traffic.bursts == [1, 2]
 
 
 async def test_starting_again_plays_from_the_beginning() -> None:
