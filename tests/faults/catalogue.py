@@ -1,9 +1,18 @@
 """All experiments, in the order in which a whole run carries them out."""
 
-from tests.faults.experiments import keys, partitions, postgres, processes, redis, smtp, tenants
+from tests.faults.experiments import (
+    keys,
+    partitions,
+    postgres,
+    processes,
+    providers,
+    redis,
+    smtp,
+    tenants,
+)
 
 EXPERIMENTS = {
     experiment.name: experiment
-    for module in (processes, redis, postgres, keys, smtp, tenants, partitions)
+    for module in (processes, redis, postgres, keys, smtp, providers, tenants, partitions)
     for experiment in module.EXPERIMENTS
 }

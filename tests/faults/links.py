@@ -33,6 +33,12 @@ class Link:
     def mend(self) -> None:
         self._tell("mend")
 
+    def refuse(self) -> None:
+        self._process.ask("refuse", self.port)
+
+    def accept(self) -> None:
+        self._process.ask("accept", self.port)
+
     def close(self) -> None:
         """Take the wire away, with all that goes over it."""
         self._process.ask("close", self.port)
@@ -72,11 +78,23 @@ async def _serve() -> AsyncIterator[Answers]:
     async def close_proxy(port: int) -> None:
         await proxies.pop(port).stop()
 
+    async def refuse(port: int) -> None:
+        await proxies[port].refuse()
+
+    async def accept(port: int) -> None:
+        await proxies[port].accept()
+
     def tell(port: int, method: str, arguments: tuple[object, ...]) -> None:
         act: Callable[..., None] = getattr(proxies[port], method)
         act(*arguments)
 
     try:
-        yield {"open": open_proxy, "close": close_proxy, "tell": tell}
+        yield {
+            "open": open_proxy,
+            "close": close_proxy,
+            "refuse": refuse,
+            "accept": accept,
+            "tell": tell,
+        }
     finally:
         await asyncio.gather(*(proxy.stop() for proxy in proxies.values()))

@@ -1,7 +1,7 @@
 """One experiment: what it breaks, what it sends meanwhile, and what came of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -13,9 +13,10 @@ from tests.faults.plans import STREAMS, Plan
 from tests.faults.progress import Progress
 from tests.faults.stage import Links, Stage
 from tests.faults.verdicts import Sent, judge, read_records
-from tests.support.counting_sink import CountingSink
+from tests.support.counting_sink import Arrived, CountingSink, merge
 from tests.support.database import SeededTenant
 from tests.support.platform import Platform
+from tests.support.provider_sinks import ProviderSink
 
 T = TypeVar("T")
 
@@ -95,6 +96,15 @@ class Run:
     def sink(self) -> CountingSink:
         """The world's mail servers."""
         return self._stage.sink
+
+    @property
+    def apis(self) -> Mapping[str, ProviderSink]:
+        """The providers with an API, by their names."""
+        return self._stage.apis
+
+    def arrived(self) -> Arrived:
+        """Every copy that came, whichever way."""
+        return merge(end.arrived() for end in (self.sink, *self.apis.values()))
 
     def pick(self, *, small: T, full: T) -> T:
         """What fits the scale of this run."""
@@ -211,7 +221,7 @@ class Run:
             if report.refusals:
                 self.progress.say(f"{clients.plan.name}: clients saw {dict(report.refusals)}")
         sent = [*self._sent, *(Sent(clients.plan, clients.answers) for clients in self._clients)]
-        verdict = judge(sent, read_records(self.platform), self.sink.arrived())
+        verdict = judge(sent, read_records(self.platform), self.arrived())
         broken = verdict.broken_promises(refused_emails=self._refused_emails)
         if self._is_doubt_forbidden:
             in_doubt = (verdict.duplicated, verdict.unconfirmed)
@@ -239,6 +249,10 @@ class Experiment(Struct, frozen=True, kw_only=True):
     workers: int = 2
     settings: dict[str, str] = {}
     """Further variables of the workers."""
+    small_settings: dict[str, str] = {}
+    """The same in small, in their place or beside them."""
+    providers: tuple[str, ...] = ("smtp",)
+    """Of the workers, best first."""
     is_in_tests: bool = True
     """Whether it is carried out in small by `make test` too."""
     recovery_limit_s: float | None = None
@@ -253,13 +267,19 @@ def run_experiment(
     Raises AssertionError with the platform's logs where it could not be carried out.
     """
     settings = {"TALLYPOST_DELIVERY_RETRY_SCHEDULE_S": RETRY_SCHEDULE_S, **experiment.settings}
+    if not is_full:
+        settings |= experiment.small_settings
     with (
-        stage.platform(experiment.workers, settings) as (platform, links),
+        stage.platform(experiment.workers, settings, providers=experiment.providers) as (
+            platform,
+            links,
+        ),
         progress.of(experiment.name),
         ExitStack() as stack,
     ):
         run = Run(experiment.name, stage, platform, links, progress, stack, is_full=is_full)
-        progress.watch(lambda: f"{stage.sink.taken():,} arrived")
+        ends = (stage.sink, *stage.apis.values())
+        progress.watch(lambda: f"{sum(end.taken() for end in ends):,} arrived")
         try:
             experiment.play(run)
             recovery_s = run.settle()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from tests.faults.links import Link, Network, running_network
 from tests.support.counting_sink import CountingSink, counting_sink
 from tests.support.database import Database, prepare_database
 from tests.support.platform import Platform, platform_on
+from tests.support.provider_sinks import SETTINGS, ProviderSink, provider_sink
 from tests.support.servers import (
     PostgresServer,
     RedisServer,
@@ -21,7 +22,8 @@ from tests.support.servers import (
 )
 
 Links = dict[tuple[str, str], Link]
-"""The wire from a program (`api`, `worker-1` …) to a server (`postgres`, `redis`, `smtp`)."""
+"""The wire from a program (`api`, `worker-1` …) to a server (`postgres`, `redis`, or a provider by
+its name, such as `smtp`)."""
 
 _TEMPLATE = "tallypost"
 _DROPPED_WITHIN_S = 30.0
@@ -32,13 +34,23 @@ class Stage:
     """PostgreSQL with durable commits, Redis, the world's mail servers, and the network between."""
 
     def __init__(
-        self, postgres: PostgresServer, redis: RedisServer, sink: CountingSink, network: Network
+        self,
+        postgres: PostgresServer,
+        redis: RedisServer,
+        sink: CountingSink,
+        network: Network,
+        stack: ExitStack,
     ) -> None:
+        """stack holds the providers, each of which starts with the first platform that needs it."""
         self.postgres = postgres
         self.redis = redis
         self.sink = sink
+        self.apis: dict[str, ProviderSink] = {}
+        """The providers with an API that the present platform uses, by their names."""
         self._network = network
+        self._stack = stack
         self._numbers = count(1)
+        self._started: dict[str, ProviderSink] = {}
 
     @property
     def folders(self) -> list[str]:
@@ -46,15 +58,19 @@ class Stage:
         return [str(server.folder) for server in (self.postgres, self.redis)]
 
     @contextmanager
-    def platform(self, workers: int, settings: dict[str, str]) -> Iterator[tuple[Platform, Links]]:
+    def platform(
+        self, workers: int, settings: dict[str, str], *, providers: Sequence[str] = ("smtp",)
+    ) -> Iterator[tuple[Platform, Links]]:
         """A platform with a database of its own, each of its connections over a wire of its own.
 
-        Whatever an experiment before broke is mended first.
+        Whatever an experiment before broke is mended first. providers are those of the workers,
+        best first; SMTP is always among the wires.
         """
         self.postgres.start()
         self.redis.start()
         self.sink.misbehave()
         self.sink.forget()
+        self.apis = {name: self._api(name) for name in providers if name in SETTINGS}
         links: Links = {}
 
         def route(program: str, server: str, port: int) -> int:
@@ -71,11 +87,24 @@ class Stage:
                     database,
                     smtp_port=self.sink.port,
                     workers=workers,
+                    apis={name: api.port for name, api in self.apis.items()},
                     route=route,
-                    settings=settings,
+                    settings=_settings_of(providers) | settings,
                 )
             )
+            for api in self.apis.values():
+                for tenant in (platform.tenant, platform.other_tenant):
+                    api.verify(tenant.domain)
             yield platform, links
+
+    def _api(self, name: str) -> ProviderSink:
+        """A provider that has taken nothing yet and does as it should."""
+        if name not in self._started:
+            self._started[name] = self._stack.enter_context(provider_sink(name))
+        api = self._started[name]
+        api.misbehave()
+        api.forget()
+        return api
 
     @contextmanager
     def _database(self) -> Iterator[Database]:
@@ -113,10 +142,19 @@ def running_stage() -> Iterator[Stage]:
         start_test_redis() as redis,
         counting_sink() as sink,
         running_network() as network,
+        ExitStack() as stack,
     ):
         database = Database(postgres.url, _TEMPLATE)
         asyncio.run(prepare_database(database.owner_url))
-        yield Stage(postgres, redis, sink, network)
+        yield Stage(postgres, redis, sink, network, stack)
+
+
+def _settings_of(providers: Sequence[str]) -> dict[str, str]:
+    """What workers need to use them, beside their addresses."""
+    settings = {"TALLYPOST_PROVIDERS": ",".join(providers)}
+    for name in providers:
+        settings |= SETTINGS.get(name, {})
+    return settings
 
 
 def _close(links: Links) -> None:

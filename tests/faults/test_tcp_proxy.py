@@ -190,6 +190,27 @@ def test_a_server_that_is_away_is_away_by_way_of_the_proxy(run: Callable[[Test],
     run(test)
 
 
+def test_a_wire_that_refuses_does_so_until_it_accepts_again(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        echo = _Echo()
+        async with echo.behind_proxy() as proxy:
+            port = proxy.port
+            reader, writer = await _connect(proxy)
+            await proxy.refuse()
+            await _expect_reset(reader)
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+            await proxy.accept()
+            assert proxy.port == port
+            reader, writer = await _connect(proxy)
+            writer.write(b"hello")
+            assert await _within(reader.readexactly(5)) == b"hello"
+            writer.close()
+
+    run(test)
+
+
 def test_an_address_keeps_its_login_and_database() -> None:
     url = "postgresql://role:a%40b@127.0.0.1:5432/name?x=y"
     assert with_port(url, 7) == "postgresql://role:a%40b@127.0.0.1:7/name?x=y"

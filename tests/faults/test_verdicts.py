@@ -9,7 +9,7 @@ from tests.faults.experiments.rates import jain_index, percentile, rate_between
 from tests.faults.plans import GONE, STREAMS, Plan
 from tests.faults.runs import Bound
 from tests.faults.verdicts import Records, Sent, Verdict, judge
-from tests.support.counting_sink import Copies
+from tests.support.counting_sink import Copies, merge
 from tests.support.database import SeededTenant
 
 _COUNT = 8
@@ -208,6 +208,12 @@ def test_a_bound_is_broken_on_one_side_only() -> None:
         for is_at_most in (True, False)
     ]
     assert kept == [True, False, True, True, False, True]
+
+
+def test_copies_that_came_to_several_far_ends_are_counted_together() -> None:
+    one = {("id", "a"): Copies(1, 3.0), ("id", "b"): Copies(2, 1.0)}
+    other = {("id", "a"): Copies(1, 2.0)}
+    assert merge([one, other]) == {("id", "a"): Copies(2, 2.0), ("id", "b"): Copies(2, 1.0)}
 
 
 def test_rates_and_shares_are_computed_as_they_are_defined() -> None:
