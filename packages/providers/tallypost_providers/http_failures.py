@@ -14,6 +14,9 @@ from msgspec import Struct
 
 from tallypost_providers.types import Outcome
 
+RETRY_AFTER_MAX_S = 24 * 3600.0
+"""No API is believed that asks for a longer wait."""
+
 
 class HTTPSilence(enum.StrEnum):
     """The ways in which an API does not answer."""

@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 from tallypost_core.settings.groups import SendGridSettings
 from tallypost_providers.errors import ProviderMisconfigured
+from tallypost_providers.hosts import is_loopback
 from tallypost_resilience.deadline import Deadline
 from tallypost_resilience.egress import Egress, EgressResponse
 from tallypost_resilience.egress_bodies import ByteBudget
@@ -85,7 +86,7 @@ def address_of(settings: SendGridSettings) -> tuple[str, int]:
         raise ProviderMisconfigured("TALLYPOST_SENDGRID_ENDPOINT is no address.") from error
     if url.scheme not in _PORTS or not host:
         raise ProviderMisconfigured("TALLYPOST_SENDGRID_ENDPOINT is no address.")
-    if url.scheme != "https" and not _is_loopback(host):
+    if url.scheme != "https" and not is_loopback(host):
         raise ProviderMisconfigured(
             "TALLYPOST_SENDGRID_ENDPOINT does not start with https: the key would travel in plain "
             "text."
@@ -101,14 +102,7 @@ def _rules(settings: SendGridSettings) -> EgressRules:
     host, port = address_of(settings)
     return EgressRules(
         ports=frozenset({port}),
-        allowed_networks=_LOOPBACK if _is_loopback(host) else (),
+        allowed_networks=_LOOPBACK if is_loopback(host) else (),
         timeout_s=_TIMEOUT_S,
         connections=settings.connections,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tallypost_providers.base import clip
-from tallypost_providers.http_failures import HTTPAnswer, HTTPRow, HTTPSilence
+from tallypost_providers.http_failures import RETRY_AFTER_MAX_S, HTTPAnswer, HTTPRow, HTTPSilence
 from tallypost_providers.types import Outcome
 from tallypost_resilience.egress import EgressResponse
 from tallypost_resilience.egress_rules import (
@@ -60,7 +60,6 @@ FAILURES: tuple[HTTPRow, ...] = (
 )
 
 _SECONDS = re.compile(r"[0-9]{1,15}")
-_RETRY_AFTER_MAX_S = 24 * 3600.0
 _RATE_HEADERS = {
     "x-ratelimit-limit": "rate_limit",
     "x-ratelimit-remaining": "rate_remaining",
@@ -176,7 +175,7 @@ def _retry_after_s(headers: Mapping[str, str], now: dt.datetime) -> float | None
         wait_s = float(reset) - now.timestamp()
     else:
         return None
-    return min(max(wait_s, 0.0), _RETRY_AFTER_MAX_S)
+    return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
 
 
 def _find_date(text: str) -> dt.datetime | None:

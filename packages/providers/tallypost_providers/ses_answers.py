@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tallypost_core.clock import utc_now
 from tallypost_providers.base import clip
-from tallypost_providers.http_failures import HTTPAnswer, HTTPSignal, HTTPSilence
+from tallypost_providers.http_failures import RETRY_AFTER_MAX_S, HTTPAnswer, HTTPSignal, HTTPSilence
 from tallypost_providers.ses_failures import NO_CREDENTIALS, NOT_ASKED, PAUSED, UNVERIFIED
 from tallypost_providers.ses_session import AnswerUndocumented, Departure
 
@@ -36,7 +36,6 @@ _ABOUT_TIME = frozenset(
 # AWS refuses a signature that is 5 minutes old (IAM user guide, Signature Version 4).
 _SKEW_WORTH_TELLING_S = 240
 _ERROR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_RETRY_AFTER_MAX_S = 24 * 3600.0
 
 
 class SESReply(Struct, frozen=True, kw_only=True):
@@ -161,7 +160,7 @@ def _evidence(status: int, headers: Mapping[str, str]) -> dict[str, str]:
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """SES documents no such header, but what stands before it may send one; seconds only."""
     value = headers.get("retry-after", "")
-    return min(float(value), _RETRY_AFTER_MAX_S) if re.fullmatch("[0-9]{1,9}", value) else None
+    return min(float(value), RETRY_AFTER_MAX_S) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def _clock_hint(name: str, headers: Mapping[str, str]) -> str:

@@ -1,11 +1,11 @@
 """Whether the settings of an SES account can be used, and whom they lead to."""
 
-import ipaddress
 import re
 from urllib.parse import urlsplit
 
 from tallypost_core.settings.groups import SESSettings
 from tallypost_providers.errors import ProviderMisconfigured
+from tallypost_providers.hosts import is_loopback
 
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
 # ConfigurationSetName and TenantName (API_SendEmail).
@@ -64,14 +64,7 @@ def _require_endpoint(settings: SESSettings) -> None:
     address = urlsplit(settings.endpoint)
     if address.scheme not in {"http", "https"} or not address.hostname or "@" in address.netloc:
         raise ProviderMisconfigured("TALLYPOST_SES_ENDPOINT is no address of a server.")
-    if address.scheme == "http" and not _is_loopback(address.hostname):
+    if address.scheme == "http" and not is_loopback(address.hostname):
         raise ProviderMisconfigured(
             "TALLYPOST_SES_ENDPOINT starts with http: mail would travel in plain text."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

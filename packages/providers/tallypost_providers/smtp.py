@@ -1,12 +1,12 @@
 """Hands emails to one SMTP relay over kept connections."""
 
-import ipaddress
 import re
 import socket
 import ssl
 
 from tallypost_core.settings.groups import SMTPSettings
 from tallypost_providers.errors import ProviderMisconfigured
+from tallypost_providers.hosts import is_loopback
 from tallypost_providers.message import render_async
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget
@@ -115,17 +115,10 @@ def _require_login(settings: SMTPSettings, host: str) -> None:
         raise ProviderMisconfigured(
             "TALLYPOST_SMTP_PASSWORD is set, TALLYPOST_SMTP_USERNAME is missing."
         )
-    if settings.password is not None and settings.security == "none" and not _is_loopback(host):
+    if settings.password is not None and settings.security == "none" and not is_loopback(host):
         raise ProviderMisconfigured(
             "TALLYPOST_SMTP_SECURITY is none: a password would travel in plain text."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _local_name() -> str:
