@@ -236,7 +236,8 @@ EXPERIMENTS = (
         play=_hang,
         providers=_PROVIDERS,
         small_settings={"TALLYPOST_DELIVERY_HANDOVER_TIMEOUT_S": "2"},
+        is_in_tests=False,
     ),
     Experiment(name="credentials-revoked", play=_revoke, providers=_PROVIDERS),
-    Experiment(name="providers-down", play=_be_down, providers=_PROVIDERS),
+    Experiment(name="providers-down", play=_be_down, providers=_PROVIDERS, is_in_tests=False),
 )
