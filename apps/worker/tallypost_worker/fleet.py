@@ -154,13 +154,17 @@ class Fleet:
     ) -> Place | None:
         """A place at the first account that may be asked now about mail from the domain.
 
-        Where none may be asked it waits for a moment, and where none may then, gives None.
+        Where no account may be asked by anybody it waits for a moment, and where none may then,
+        gives None. For a domain that is paused alone nobody waits: others need the delivery.
         """
         place = await self._take(ways, domain_id, is_bulk=is_bulk)
-        if place is None:
-            await asyncio.sleep(min(PATIENCE_S, self.shortest_wait_s(ways, domain_id)))
-            place = await self._take(ways, domain_id, is_bulk=is_bulk)
-        return place
+        if place is not None:
+            return place
+        wait_s = min(self._wait_s(way.account, None) for way in ways)
+        if not wait_s:
+            return None
+        await asyncio.sleep(min(PATIENCE_S, wait_s))
+        return await self._take(ways, domain_id, is_bulk=is_bulk)
 
     def is_ready(self, way: Provider, domain_id: UUID) -> bool:
         """Whether an account may be asked now about mail from the domain."""

@@ -246,6 +246,17 @@ async def test_refused_sender_costs_others_nothing(
     assert await taken(fleet, accounts, OTHER_DOMAIN) == "first"
 
 
+async def test_delivery_of_a_paused_domain_gives_way_to_others_at_once(
+    fleet: Fleet, accounts: tuple[Account, Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "PATIENCE_S", 1_000.0)
+    for account in accounts:
+        await ask(fleet, account, answer(Outcome.SUSPENDED, concerns="sender"))
+    async with asyncio.timeout(10):
+        assert await taken(fleet, accounts) is None
+    assert fleet.shortest_wait_s(accounts, DOMAIN) == 60
+
+
 async def test_cancelled_handover_says_nothing(
     fleet: Fleet, accounts: tuple[Account, Account]
 ) -> None:
