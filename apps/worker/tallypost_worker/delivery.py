@@ -28,7 +28,7 @@ from tallypost_telemetry.tracing import Span, current_span, error_type
 from tallypost_worker.assembly import Assembler, memory_bytes
 from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.delivery_spans import Peer, handing_over, note_result, processing
-from tallypost_worker.fleet import Fleet
+from tallypost_worker.fleet import Fleet, Place
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
 from tallypost_worker.memory_budget import MemoryBudget
 from tallypost_worker.recorder import Recorder
@@ -97,9 +97,8 @@ class Delivery:
         if not ways:
             self._give_up_or_wait(email, email.claim, no_way(email, self._fleet))
             return True
-        place = await self._fleet.take(ways, email.domain_id, is_bulk=is_bulk(email))
+        place = await self._take_place(email, ways)
         if place is None:
-            self._postpone(email, ways)
             return True
         with place:
             async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
@@ -128,9 +127,8 @@ class Delivery:
         # Where all have something against it, the one that is asked says so to the sender.
         if not fitting or provider in fitting:
             return await self._mark_and_hand_over(provider, email, outgoing, fitting or ways)
-        place = await self._fleet.take(fitting, email.domain_id, is_bulk=is_bulk(email))
+        place = await self._take_place(email, fitting)
         if place is None:
-            self._postpone(email, fitting)
             return True
         with place:
             return await self._mark_and_hand_over(place.provider, email, outgoing, fitting)
@@ -202,14 +200,18 @@ class Delivery:
                 log.exception("delivery.find_obstacle_crashed", provider=provider.name)
             return False
 
-    def _postpone(self, email: LoadedEmail, ways: Sequence[Provider]) -> None:
-        """Nothing has left, and no account may be asked yet."""
+    async def _take_place(self, email: LoadedEmail, ways: Sequence[Provider]) -> Place | None:
+        """A place at one of the accounts; where none may be asked yet, the email is put off."""
+        place = await self._fleet.take(ways, email.domain_id, is_bulk=is_bulk(email))
+        if place is not None:
+            return place
         wait_s = self._fleet.shortest_wait_s(ways, email.domain_id)
         # Not all at one moment: they have waited together.
         spread_s = random.uniform(0, min(wait_s, _SPREAD_S))  # noqa: S311 - nothing secret
         self._recorder.record(
             postponed(email, email.claim, self._worker_id, retry_in_s=wait_s + spread_s)
         )
+        return None
 
     def _give_up_or_wait(self, email: LoadedEmail, claim: Claim, error: Exception) -> None:
         current_span().fail(error_type(error))

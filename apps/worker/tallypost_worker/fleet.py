@@ -77,6 +77,10 @@ class Place:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give it to whoever waits for one; once, where no block does so."""
         if self._desk is not None:
             self._desk.leave()
 
@@ -218,11 +222,16 @@ class Fleet:
             if desk is not None and not await desk.enter(is_bulk=is_bulk):
                 continue
             place = Place(way, desk)
-            # What was waited for, or asked, may have taken a while.
-            if not self._wait_s(way.account, domain_id) and await self._is_within_rate(way):
+            try:
+                # Again, because waiting for the place may have taken a while.
+                is_free = not self._wait_s(way.account, domain_id)
+                is_free = is_free and await self._is_within_rate(way)
+            except BaseException:
+                place.release()
+                raise
+            if is_free:
                 return place
-            with place:
-                continue
+            place.release()
         return None
 
     async def _is_within_rate(self, way: Provider) -> bool:
