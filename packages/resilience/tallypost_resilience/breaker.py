@@ -133,6 +133,13 @@ class Breaker:
         circuit = self._circuits.get(key)
         return BreakerState.CLOSED if circuit is None else circuit.state(self._clock())
 
+    def forget(self, key: str) -> None:
+        """Begin anew with a peer: what was learned of another one that bore its key says nothing.
+
+        Of this process. Calls that are under way count for nothing.
+        """
+        self._circuits.pop(key, None)
+
     def count_states(self) -> Mapping[str, int]:
         """How many of the remembered circuits are in each state in this process."""
         now_s = self._clock()

@@ -340,6 +340,16 @@ async def test_keys_do_not_share_a_circuit(breaker: Breaker) -> None:
     assert breaker.state("one") is BreakerState.OPEN
 
 
+async def test_forgotten_key_begins_anew_whatever_its_last_calls_say(breaker: Breaker) -> None:
+    async with breaker.guard(KEY) as before:
+        await trip(breaker)
+        breaker.forget(KEY)
+        assert breaker.state(KEY) is BreakerState.CLOSED
+        before.record_down()
+    assert breaker.state(KEY) is BreakerState.CLOSED
+    await succeed(breaker)
+
+
 async def test_memory_is_bounded_and_the_latest_keys_are_kept(clock: FakeClock) -> None:
     breaker = Breaker("test", CONFIG, max_keys=10, clock=clock)
     await trip(breaker, "kept")

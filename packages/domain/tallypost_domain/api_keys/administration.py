@@ -1,7 +1,6 @@
 """What people do with a tenant's keys: list them, make one, revoke one; the audit log says who."""
 
 import datetime as dt
-import unicodedata
 from typing import cast
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_core.crypto import KeyRing
+from tallypost_core.names import tidy_name
 from tallypost_domain.api_keys.errors import InvalidKeyName, TooManyAPIKeys, UnknownStream
 from tallypost_domain.api_keys.models import APIKey
 from tallypost_domain.api_keys.service import create_key, revoke_key
@@ -148,9 +148,7 @@ async def revoke_for_person(
 
 
 def _require_name(text: str) -> str:
-    name = " ".join(text.split())
-    # Control, format and unassigned characters, and halves of a pair: they hide what a name says.
-    hidden = any(unicodedata.category(character).startswith("C") for character in name)
-    if not 1 <= len(name) <= MAX_NAME_CHARS or hidden:
+    name = tidy_name(text, MAX_NAME_CHARS)
+    if name is None:
         raise InvalidKeyName(field="name")
     return name
