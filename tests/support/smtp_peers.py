@@ -42,11 +42,13 @@ class Certificate(NamedTuple):
         return context
 
 
-def make_certificate(folder: Path, host: str = "localhost") -> Certificate:
+def make_certificate(
+    folder: Path, host: str = "localhost", *, is_expired: bool = False
+) -> Certificate:
     """Sign a certificate for host, and for localhost's address, with its own key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = dt.datetime.now(dt.UTC)
+    now = dt.datetime.now(dt.UTC) - dt.timedelta(days=2 if is_expired else 0)
     names = [x509.DNSName(host), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
     certificate = (
         x509.CertificateBuilder()

@@ -28,6 +28,11 @@ passes the suite and stands under the entry point group `tallypost.providers` is
    that it would have had; further emails are handed over as before or refused with ProviderBusy.
 9. **No secrets, no bodies.** `detail` and `evidence` hold the peer's words, clipped; they may
    name an address, so they go to the tenant's timeline and never to a log.
+10. **Whoever says `lookup` can be asked.** An account with this capability has `look_up`
+   (`look_ups.LooksUp`): what it finds was taken, and what it does not find may have been.
+11. **An account may have a check.** `async def check(timeout_s)` tells step by step
+   (`account_checks.CheckStep`) whether it would send, and sends nothing. Like `send` it raises
+   for nothing that a peer does, is bounded by its time, and shows no secret. Nobody has to have it.
 """
 
 import re

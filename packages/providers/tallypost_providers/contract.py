@@ -8,9 +8,7 @@ import inspect
 import math
 from collections.abc import Iterator
 
-from msgspec import Struct
-
-from tallypost_core.settings.loader import list_variables
+from tallypost_core import plugin_loading
 from tallypost_providers.types import Capabilities, Provider
 
 
@@ -33,19 +31,7 @@ def class_faults(provider_class: object, name: str) -> Iterator[str]:
 def settings_faults(provider_class: type) -> Iterator[str]:
     """What keeps accounts of a class from being made with settings."""
     struct = getattr(provider_class, "settings", None)
-    if not (isinstance(struct, type) and issubclass(struct, Struct)):
-        yield "its `settings` is no msgspec Struct"
-        return
-    if not struct.__struct_config__.frozen:
-        yield "its settings are not frozen"
-    try:
-        variables = list_variables(struct)
-    except (NameError, TypeError) as error:
-        yield f"its settings cannot be read: {error}"
-    else:
-        for variable in variables:
-            if not variable.description:
-                yield f"its setting {'.'.join(variable.path)} has no Meta(description=...)"
+    yield from plugin_loading.settings_faults(struct)
     if not _takes_settings_and_account(provider_class):
         yield "its constructor does not take (settings, account)"
 
@@ -60,6 +46,9 @@ def account_faults(provider: Provider, account: str) -> Iterator[str]:
     elif not capabilities.reaches_outside:
         # It would get test mail in the place of the Inbox, and never live mail.
         yield "its capabilities say that it does not reach outside, which only the Inbox may say"
+    can_be_asked = isinstance(capabilities, Capabilities) and capabilities.lookup
+    if can_be_asked and not inspect.iscoroutinefunction(getattr(provider, "look_up", None)):
+        yield "its capabilities say `lookup`, and it has no `async def look_up`"
     if not _is_rate(getattr(provider, "rate_per_s", 0)):
         yield "its `rate_per_s` is neither None nor a number above 0"
 

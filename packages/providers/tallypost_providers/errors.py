@@ -17,6 +17,18 @@ class ProviderMisconfigured(ProviderError):
     code: ClassVar[str] = "provider_misconfigured"
 
 
+class InvalidAccountSettings(ProviderError):
+    """A setting of a provider account is missing or cannot be used."""
+
+    code: ClassVar[str] = "invalid_account_settings"
+
+
+class UnknownProvider(ProviderError):
+    """No account of one's own can be had at this provider."""
+
+    code: ClassVar[str] = "unknown_provider"
+
+
 class EmailNotBuildable(ProviderError):
     """The email cannot be written as a message."""
 
@@ -48,6 +60,13 @@ class LookUpFailed(ProviderError):
 
     code: ClassVar[str] = "look_up_failed"
     kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
+
+
+class LookUpRefused(LookUpFailed):
+    """The provider does not let the account ask what it took."""
+
+    code: ClassVar[str] = "look_up_refused"
+    kind: ClassVar[ErrorKind] = ErrorKind.CONFLICT
 
 
 class EnvelopeNotKept(ProviderError):

@@ -6,11 +6,18 @@ name is imported.
 """
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, cast
 
 from msgspec import Struct
 
+from tallypost_core.plugin_loading import (
+    PluginUnusable,
+    distribution_of,
+    find_entry_point,
+    list_entry_points,
+    load,
+)
 from tallypost_core.settings.apps import APP_SETTINGS
 from tallypost_core.settings.plugins import PROVIDERS_GROUP, find_conflict
 from tallypost_providers.contract import account_faults, class_faults, settings_faults
@@ -23,15 +30,9 @@ INBOX = "inbox"
 _OURS = "tallypost"
 
 
-def list_entry_points() -> list[EntryPoint]:
-    """What is installed, sorted by name; a name that two distributions claim is there twice."""
-    found = entry_points(group=PROVIDERS_GROUP)
-    return sorted(found, key=lambda entry_point: (entry_point.name, entry_point.value))
-
-
 def list_provider_names() -> list[str]:
     """The names of the providers on this installation, sorted."""
-    return sorted({entry_point.name for entry_point in list_entry_points()})
+    return sorted({entry_point.name for entry_point in list_entry_points(PROVIDERS_GROUP)})
 
 
 def is_ours(entry_point: EntryPoint) -> bool:
@@ -86,12 +87,6 @@ def create_account(name: str, settings: Struct) -> Provider:
     return provider
 
 
-def distribution_of(entry_point: EntryPoint) -> str:
-    """Name and version of the distribution that an entry point came with."""
-    found = entry_point.dist
-    return f"{found.name} {found.version}" if found is not None else "an unknown distribution"
-
-
 def not_installed(name: str) -> str:
     """What is said of a name that no distribution offers."""
     known = ", ".join(list_provider_names()) or "none"
@@ -99,27 +94,20 @@ def not_installed(name: str) -> str:
 
 
 def _get_entry_point(name: str) -> EntryPoint:
-    found = tuple(entry_points(group=PROVIDERS_GROUP, name=name))
-    if not found:
+    try:
+        found = find_entry_point(PROVIDERS_GROUP, name)
+    except PluginUnusable as error:
+        raise ProviderMisconfigured(f"Provider {name!r} {error}") from error
+    if found is None:
         raise ProviderMisconfigured(not_installed(name))
-    if len({entry_point.value for entry_point in found}) > 1:
-        offered_by = ", ".join(sorted(map(distribution_of, found)))
-        raise ProviderMisconfigured(
-            f"Provider {name!r} is offered by several distributions: {offered_by}. Uninstall all "
-            "but one."
-        )
-    return found[0]
+    return found
 
 
 def _load(entry_point: EntryPoint) -> object:
     try:
-        return cast("object", entry_point.load())
-    except ImportError as error:
-        raise _unusable(entry_point, f"{entry_point.value} cannot be imported: {error}") from error
-    except Exception as error:
-        # The edge to code that may be a plugin's; its module runs while it is imported.
-        kind = type(error).__name__
-        raise _unusable(entry_point, f"{entry_point.value} cannot be loaded: {kind}") from error
+        return load(entry_point)
+    except PluginUnusable as error:
+        raise _unusable(entry_point, str(error)) from error
 
 
 def _require_none(entry_point: EntryPoint, faults: Iterable[str]) -> None:

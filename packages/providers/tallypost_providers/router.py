@@ -69,13 +69,15 @@ def candidates(
     mail: Mail,
     *,
     refused_by: Collection[str] = (),
+    unverified: Collection[tuple[str, UUID]] = (),
     warm_share: float = 0.0,
 ) -> list[Provider]:
     """The accounts of a route that may take the email, the one to ask first at the head.
 
     Test mail never leaves the platform, so it goes only to accounts that do not reach outside,
-    whatever its route says; live mail only to those that do. Those in refused_by, which said in
-    this round that they did not take it, come last. warm_share of all mail tries the second account
+    whatever its route says; live mail only to those that do. unverified are accounts with domains
+    that must not be sent from there. Those in refused_by, which said in this round that they did
+    not take it, come last. warm_share of all mail tries the second account
     first, so that it is known to work, and known to its receivers, when the first one fails.
     """
     if mail.mode == "test":
@@ -88,6 +90,7 @@ def candidates(
         if (account := fleet.get(name)) is not None
         and account.capabilities.reaches_outside == (mail.mode == "live")
         and (account.capabilities.keeps_envelope or not mail.is_partial)
+        and (name, mail.domain_id) not in unverified
     ]
     if len(usable) > 1 and warm_share and _draw(mail.email_id, None) < warm_share:
         usable[:2] = usable[1], usable[0]

@@ -2,19 +2,23 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Self
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from tallypost_core.clock import utc_now
 from tallypost_core.settings.groups import SendGridSettings
+from tallypost_providers.account_checks import CheckStep
 from tallypost_providers.base import clip, same_for_all
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.http_failures import HTTPAnswer, HTTPSilence, find_row
+from tallypost_providers.look_ups import FoundMessage
 from tallypost_providers.places import Places
 from tallypost_providers.provider_domains import DomainStanding, ProviderDomain
-from tallypost_providers.sendgrid_activity import FoundMessage, find_messages
+from tallypost_providers.sendgrid_activity import find_messages
 from tallypost_providers.sendgrid_api import SendGridAPI
+from tallypost_providers.sendgrid_check import check_account
 from tallypost_providers.sendgrid_domains import ensure_domain
 from tallypost_providers.sendgrid_envelope import Envelope, read_envelope
 from tallypost_providers.sendgrid_failures import (
@@ -34,9 +38,11 @@ from tallypost_providers.sendgrid_limits import (
 )
 from tallypost_providers.sendgrid_mail import write_body_async
 from tallypost_providers.smtp_deadlines import PHASE_LIMIT_S, Budget
+from tallypost_providers.tenant_settings import SendGridTenantSettings
 from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
 from tallypost_resilience.deadline import Deadline
 from tallypost_resilience.egress import EgressResponse
+from tallypost_resilience.egress_rules import EgressRules
 
 _BAD_ADDRESS_CODE = "5.1.3"
 _CONTROL_TIMEOUT_S = 20.0
@@ -70,6 +76,31 @@ class SendGridProvider:
         self._api = SendGridAPI(settings)
         self._places = Places(settings.connections)
         self._is_closed = False
+
+    @classmethod
+    def for_tenant(
+        cls,
+        settings: SendGridTenantSettings,
+        account: str,
+        *,
+        rules: EgressRules,
+        owner: str,
+        endpoint: str | None = None,
+    ) -> Self:
+        """An account of a tenant; the address is that of its region, or the operator's endpoint.
+
+        A tenant chooses no host, so that rules have nothing to judge and owner nothing to bound.
+        """
+        return cls(
+            SendGridSettings(
+                api_key=settings.api_key,
+                region=settings.region,
+                endpoint=endpoint,
+                activity_lookup=settings.activity_lookup,
+                connections=settings.connections,
+            ),
+            account,
+        )
 
     @staticmethod
     def find_obstacle(email: OutgoingEmail) -> str | None:
@@ -117,14 +148,20 @@ class SendGridProvider:
         """What SendGrid's activity feed knows of an email; each entry proves that it was taken.
 
         None at all leaves it unknown: the feed is late by minutes, and some accounts have none.
-        Raises ProviderMisconfigured where the setting for it is off, LookUpFailed, and
-        ProviderBusy as `send` does.
+        Raises ProviderMisconfigured where the setting for it is off, LookUpRefused and
+        LookUpFailed, and ProviderBusy as `send` does.
         """
         if not self.capabilities.lookup:
             raise ProviderMisconfigured("TALLYPOST_SENDGRID_ACTIVITY_LOOKUP is off.")
         deadline = Deadline.after(_CONTROL_TIMEOUT_S)
         async with self._place(_CONTROL_TIMEOUT_S / 3, is_bulk=True):
             return await find_messages(self._api, email_id, deadline)
+
+    async def check(self, timeout_s: float) -> tuple[CheckStep, ...]:
+        """Ask SendGrid what the key may do; sends nothing. Raises ProviderBusy as `send` does."""
+        deadline = Deadline.after(timeout_s)
+        async with self._place(timeout_s / 3, is_bulk=False):
+            return await check_account(self._api, deadline, has_look_ups=self.capabilities.lookup)
 
     @asynccontextmanager
     async def _place(self, within_s: float, *, is_bulk: bool) -> AsyncIterator[None]:

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from tallypost_core.clock import utc_now
 from tallypost_providers.base import clip
-from tallypost_providers.errors import LookUpFailed
+from tallypost_providers.errors import LookUpFailed, LookUpRefused
+from tallypost_providers.look_ups import FoundMessage
 from tallypost_providers.sendgrid_api import SendGridAPI
 from tallypost_providers.sendgrid_failures import EGRESS_ERRORS, read_answer
 from tallypost_providers.sendgrid_mail import EMAIL_ID_ARG
@@ -21,16 +22,7 @@ from tallypost_resilience.deadline import Deadline
 
 # The most that one answer may have, and the most recipients that one email may have.
 _MAX_MESSAGES: Final = 1000
-
-
-class FoundMessage(Struct, frozen=True):
-    """One message of an email: SendGrid makes one for each recipient."""
-
-    address: str
-    provider_message_id: str
-    """`X-Message-Id` and a suffix of the recipient's own."""
-    status: str
-    """`processed`, `delivered` or `not_delivered`."""
+_REFUSALS: Final = frozenset({400, 401, 403, 404, 405})
 
 
 class _Message(Struct):
@@ -46,7 +38,11 @@ class _Messages(Struct):
 async def find_messages(
     api: SendGridAPI, email_id: UUID, deadline: Deadline
 ) -> tuple[FoundMessage, ...]:
-    """The messages that SendGrid made of an email; raises LookUpFailed."""
+    """The messages that SendGrid made of an email, one for each recipient.
+
+    An id is `X-Message-Id` and a suffix of the recipient's own; a status is `processed`,
+    `delivered` or `not_delivered`. Raises LookUpRefused and LookUpFailed.
+    """
     query = f"unique_args['{EMAIL_ID_ARG}']=\"{email_id}\""
     try:
         response = await api.fetch(
@@ -59,7 +55,9 @@ async def find_messages(
         raise LookUpFailed from error
     if response.status != 200:
         answer = read_answer(response, utc_now())
-        raise LookUpFailed(
+        # No add-on, no scope, or no such query: by SendGrid's own words, and a person's to mend.
+        is_refused = answer.is_documented and answer.status in _REFUSALS
+        raise (LookUpRefused if is_refused else LookUpFailed)(
             f"SendGrid's activity feed answered with status {answer.status}.",
             retry_after_s=answer.retry_after_s,
         )

@@ -1,18 +1,24 @@
 """Hands emails to Amazon SES by its API, version 2."""
 
+from typing import Self
+
 from msgspec.structs import replace
 
 from tallypost_core.settings.groups import SESSettings
+from tallypost_providers.account_checks import CheckStep
 from tallypost_providers.message import render_async
 from tallypost_providers.places import Places
 from tallypost_providers.provider_domains import DomainStanding, ProviderDomain
 from tallypost_providers.ses_answers import SESReply
+from tallypost_providers.ses_check import check_account
 from tallypost_providers.ses_client import SESClient
 from tallypost_providers.ses_domains import ensure_domain
 from tallypost_providers.ses_envelope import SESAnswers, least_size_bytes
 from tallypost_providers.ses_settings import require_usable
 from tallypost_providers.smtp_deadlines import Budget
+from tallypost_providers.tenant_settings import SESTenantSettings
 from tallypost_providers.types import Capabilities, OutgoingEmail, SendResult
+from tallypost_resilience.egress_rules import EgressRules
 
 EMAIL_ID_TAG = "tallypost_email_id"
 TENANT_ID_TAG = "tallypost_tenant_id"
@@ -48,6 +54,34 @@ class SESProvider:
         self._client = SESClient(settings)
         self._places = Places(settings.connections)
 
+    @classmethod
+    def for_tenant(
+        cls,
+        settings: SESTenantSettings,
+        account: str,
+        *,
+        rules: EgressRules,
+        owner: str,
+        endpoint: str | None = None,
+    ) -> Self:
+        """An account of a tenant; the address is that of its Region, or the operator's endpoint.
+
+        A tenant chooses no host, so that rules have nothing to judge and owner nothing to bound.
+        """
+        return cls(
+            SESSettings(
+                region=settings.region,
+                access_key_id=settings.access_key_id,
+                secret_access_key=settings.secret_access_key,
+                configuration_set=settings.configuration_set,
+                tenant_name=settings.tenant_name,
+                endpoint=endpoint,
+                rate_per_s=settings.rate_per_s,
+                connections=settings.connections,
+            ),
+            account,
+        )
+
     def find_obstacle(self, email: OutgoingEmail) -> str | None:
         """A recipient or a size that SES takes in no case; see `types.Provider.find_obstacle`."""
         return SESAnswers(email).find_obstacle(least_size_bytes(email))
@@ -77,6 +111,13 @@ class SESProvider:
         DomainNotChecked where SES did not say, and ProviderBusy once the provider is closed.
         """
         return await ensure_domain(self._client, domain)
+
+    async def check(self, timeout_s: float) -> tuple[CheckStep, ...]:
+        """Ask SES about the account and its configuration set; sends nothing.
+
+        Raises ProviderBusy once the provider is closed.
+        """
+        return await check_account(self._client, self._settings.configuration_set, timeout_s)
 
     async def close(self) -> None:
         """Take no more emails; connections close with the last handover under way."""

@@ -21,6 +21,7 @@ from aiobotocore.awsrequest import AioAWSResponse
 from yarl import URL
 
 from tallypost_providers.smtp_deadlines import Budget
+from tallypost_providers.tls_trust import get_tls_context
 
 
 class AnswerUndocumented(Exception):
@@ -151,7 +152,7 @@ class SESSession:
         if self._verify is False:
             return False
         bundle = self._verify if isinstance(self._verify, str) else None
-        return ssl.create_default_context(cafile=bundle)
+        return get_tls_context(bundle)
 
 
 def _trace_departures() -> aiohttp.TraceConfig:

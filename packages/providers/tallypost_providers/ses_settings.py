@@ -7,9 +7,12 @@ from tallypost_core.settings.groups import SESSettings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.hosts import is_loopback
 
-_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
-# ConfigurationSetName and TenantName (API_SendEmail).
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
+"""What a Region is called."""
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""ConfigurationSetName and TenantName (API_SendEmail)."""
+
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -32,7 +35,7 @@ def address_of(settings: SESSettings) -> tuple[str, int]:
 def _require_region(settings: SESSettings) -> None:
     if settings.region is None:
         raise ProviderMisconfigured("TALLYPOST_SES_REGION is missing.")
-    if not _REGION.fullmatch(settings.region):
+    if not REGION.fullmatch(settings.region):
         raise ProviderMisconfigured("TALLYPOST_SES_REGION is no Region, such as eu-west-1.")
 
 
@@ -52,7 +55,7 @@ def _require_names(settings: SESSettings) -> None:
         ("TALLYPOST_SES_CONFIGURATION_SET", settings.configuration_set),
         ("TALLYPOST_SES_TENANT_NAME", settings.tenant_name),
     ):
-        if value is not None and not _NAME.fullmatch(value):
+        if value is not None and not NAME.fullmatch(value):
             raise ProviderMisconfigured(
                 f"{variable} is 1 to 64 letters, digits, underscores and dashes."
             )

@@ -2,19 +2,26 @@
 
 import re
 import socket
-import ssl
+from typing import Self
 
 from tallypost_core.settings.groups import SMTPSettings
+from tallypost_providers.account_checks import CheckStep, Watch, unwatched
 from tallypost_providers.errors import ProviderMisconfigured
+from tallypost_providers.host_resolver import resolver_for
 from tallypost_providers.hosts import is_loopback
 from tallypost_providers.message import render_async
+from tallypost_providers.smtp_check import check_relay
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget
 from tallypost_providers.smtp_failures import HandoverStopped
+from tallypost_providers.smtp_guard import HostGuard
 from tallypost_providers.smtp_handover import SMTPHandover
 from tallypost_providers.smtp_opening import open_connection
 from tallypost_providers.smtp_pool import Lease, SMTPPool
+from tallypost_providers.tenant_settings import SMTPTenantSettings
+from tallypost_providers.tls_trust import get_tls_context
 from tallypost_providers.types import Capabilities, OutgoingEmail, SendResult
+from tallypost_resilience.egress_rules import EgressRules
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
@@ -40,18 +47,48 @@ class SMTPProvider:
     )
     rate_per_s: float | None = None
 
-    def __init__(self, settings: SMTPSettings, account: str) -> None:
+    def __init__(
+        self, settings: SMTPSettings, account: str, guard: HostGuard | None = None
+    ) -> None:
         """Raises ProviderMisconfigured, which names the variable; connects to nothing.
 
-        Certificates are judged by the system's store, or by the file in SSL_CERT_FILE.
+        With a guard the host is somebody else's choice, and connected to where that lets it.
         """
         self.account = account
+        self.connections_per_domain = settings.connections_per_domain
         self._settings = settings
+        self._guard = guard
         self._host = _require_host(settings)
         _require_login(settings, self._host)
         self._local_name = _local_name()
-        self._tls = None if settings.security == "none" else ssl.create_default_context()
+        self._tls = None if settings.security == "none" else get_tls_context()
         self._pool = SMTPPool(self._open, settings.connections)
+
+    @classmethod
+    def for_tenant(
+        cls,
+        settings: SMTPTenantSettings,
+        account: str,
+        *,
+        rules: EgressRules,
+        owner: str,
+        endpoint: str | None = None,
+    ) -> Self:
+        """An account of a tenant, who chose the host: rules say where it may lead.
+
+        All accounts of one owner share what an owner may have of look-ups at a time.
+        """
+        if endpoint is not None:
+            raise ValueError("a relay has no address but the host of its settings")
+        relay = SMTPSettings(
+            host=settings.host,
+            port=settings.port,
+            security=settings.security,
+            username=settings.username,
+            password=settings.password,
+            connections=settings.connections,
+        )
+        return cls(relay, account, HostGuard(rules, resolver_for(owner)))
 
     def find_obstacle(self, _email: OutgoingEmail) -> str | None:
         """Nothing is known before the relay is asked."""
@@ -74,13 +111,23 @@ class SMTPProvider:
                 handover.stop(stop)
         return handover.result()
 
+    async def check(self, timeout_s: float) -> tuple[CheckStep, ...]:
+        """Open a session, say goodbye, and tell hop by hop how far it went; sends nothing."""
+        return await check_relay(self._open, self._settings, self._host, self._guard, timeout_s)
+
     async def close(self) -> None:
         """Say goodbye on every idle connection; those in use end with their handovers."""
         await self._pool.close()
 
-    async def _open(self, budget: Budget) -> SMTPConnection:
+    async def _open(self, budget: Budget, watch: Watch = unwatched) -> SMTPConnection:
         return await open_connection(
-            self._settings, self._host, self._local_name, self._tls, budget
+            self._settings,
+            self._host,
+            self._local_name,
+            self._tls,
+            budget,
+            guard=self._guard,
+            watch=watch,
         )
 
 

@@ -16,6 +16,7 @@ _BEST_FIRST_ENCRYPTED = ("PLAIN", "LOGIN", "CRAM-MD5")
 _BEST_FIRST_PLAIN = ("CRAM-MD5", "PLAIN", "LOGIN")
 # RFC 4954, sections 4 and 6: the mechanism, not the password, is what the peer does not want.
 _OTHER_MECHANISM_CODES = frozenset({504, 534})
+_LEAST_TO_HIDE = 4
 
 
 class Login:
@@ -45,6 +46,17 @@ class Login:
             return reply
         return await self._say(base64.b64encode(self._answer_to(reply.text)))
 
+    def without_secrets(self, reply: Reply) -> Reply:
+        """The reply without what a peer may repeat of a login: replies are kept and shown."""
+        plain = b"\0".join((b"", self._username, self._password))
+        text = reply.text
+        # The longest first, so that no part of it is left.
+        for secret in (base64.b64encode(plain), base64.b64encode(self._password), self._password):
+            # Of fewer characters it would be any word's part, and tell by its absence.
+            if len(secret) >= _LEAST_TO_HIDE:
+                text = text.replace(secret.decode("utf-8"), "***")
+        return Reply(reply.code, text)
+
     def _answer_to(self, challenge: str) -> bytes:
         """RFC 2195, section 2: the name, and the challenge keyed with the password."""
         try:
@@ -59,7 +71,12 @@ class Login:
 
     async def _say(self, line: bytes) -> Reply:
         self._wire.send("auth", line + b"\r\n", 1)
-        return await self._wire.reply("auth", self._budget)
+        try:
+            return await self._wire.reply("auth", self._budget)
+        except HandoverStopped as stop:
+            if isinstance(stop.signal, Reply):
+                raise HandoverStopped(stop.phase, self.without_secrets(stop.signal)) from stop
+            raise
 
 
 async def log_in(
@@ -91,4 +108,4 @@ async def log_in(
     if reply is None:
         note = "the peer offers no way to log in that is known here"
         raise HandoverStopped("auth", Silence.MISSING, note)
-    raise HandoverStopped("auth", reply)
+    raise HandoverStopped("auth", login.without_secrets(reply))

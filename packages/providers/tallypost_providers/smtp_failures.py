@@ -26,7 +26,8 @@ class Silence(enum.StrEnum):
     RESET = "reset"
     """The connection ended."""
     REFUSED = "refused"
-    """No connection: refused, unreachable, or no such host."""
+    """No connection: refused, unreachable, no such host, or a tenant's that leads to where nobody
+    may be led."""
     GARBAGE = "garbage"
     """Bytes that are no SMTP reply, or a broken TLS handshake."""
     UNTRUSTED = "untrusted"

@@ -7,7 +7,8 @@ that one which nobody asked for, text sent ahead of TLS among them, is never tak
 import asyncio
 import ssl
 from collections import deque
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from tallypost_core.clock import monotonic_s
 from tallypost_core.joined_writes import JoinedWrites
@@ -51,6 +52,13 @@ class SMTPProtocol(asyncio.Protocol):
             and not self._is_asked_to_go_on
             and not self._transports[-1].is_closing()
         )
+
+    # Any: the library's own nested tuples.
+    @property
+    def certificate(self) -> Mapping[str, Any]:
+        """What the peer has proved to be, as `ssl.SSLSocket.getpeercert` has it; empty without
+        TLS."""
+        return self._transports[-1].get_extra_info("peercert") or {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods and not the base class.
@@ -157,10 +165,12 @@ class SMTPProtocol(asyncio.Protocol):
                     self._transports[-1], self, context, server_hostname=host
                 )
         except ssl.SSLCertVerificationError as error:
-            note = "the peer's certificate is not trusted"
+            note = f"the peer's certificate is not trusted: {error.verify_message}"
             raise HandoverStopped("tls", Silence.UNTRUSTED, note) from error
         except ssl.SSLError as error:
-            raise HandoverStopped("tls", Silence.GARBAGE, "the TLS handshake failed") from error
+            # The library's name for what it met, such as WRONG_VERSION_NUMBER for plain text.
+            note = f"the TLS handshake failed: {error.reason or 'it is no TLS'}"
+            raise HandoverStopped("tls", Silence.GARBAGE, note) from error
         except TimeoutError as error:
             raise HandoverStopped("tls", Silence.TIMEOUT, "no answer in time") from error
         except OSError as error:

@@ -89,7 +89,8 @@ def is_reserved_header(name: str) -> bool:
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a provider can do. Routing reads `reaches_outside` and `keeps_envelope`."""
+    """What a provider can do. Routing reads `reaches_outside` and `keeps_envelope`, the settling
+    of unconfirmed emails `lookup`."""
 
     raw_mime: bool
     """Takes our own MIME bytes, unchanged but for what it says below."""
@@ -102,7 +103,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     idempotent: bool
     """Takes an idempotency token: a repeat after an ambiguous answer cannot double."""
     lookup: bool
-    """Can be asked later whether it took a message."""
+    """Can be asked later whether it took a message: by `look_ups.LooksUp.look_up`, which the
+    account then has."""
     events: bool
     """Reports deliveries and bounces."""
     reaches_outside: bool

@@ -16,7 +16,14 @@ from tallypost_simulators.sendgrid_errors import (
 )
 
 API_KEY = "SG.simulated.key"
-SCOPES = ("mail.send", "whitelabel.read", "whitelabel.update", "email_activity.read")
+SCOPES = (
+    "mail.send",
+    "whitelabel.create",
+    "whitelabel.delete",
+    "whitelabel.read",
+    "whitelabel.update",
+    "email_activity.read",
+)
 
 
 class TakenMail(Struct, frozen=True):
@@ -78,6 +85,9 @@ class Account:
         self.has_credits = True
         self.has_activity = True
         """The account has bought the Email Activity Feed."""
+        self.is_activity_down = False
+        self.activity_delay_s = 0.0
+        """After a message is taken, the feed does not show it for so long."""
         self.scopes = set(SCOPES)
         self.rate_limit = RateLimit(requests=10_000, period_s=1.0)
         self.activity_rate_limit = RateLimit(requests=6, period_s=60.0)

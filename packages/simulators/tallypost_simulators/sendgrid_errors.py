@@ -70,6 +70,7 @@ METHOD_NOT_ALLOWED = Refusal(405, (FieldError("method not allowed"),))
 TOO_LARGE = Refusal(413, (FieldError("content too large"),))
 MEDIA_TYPE = Refusal(415, (FieldError("Content-Type should be application/json."),))
 TOO_MANY = Refusal(429, (FieldError("too many requests"),))
+UNAVAILABLE = Refusal(503, (FieldError("service unavailable"),))
 
 
 def _as_json(error: FieldError) -> dict[str, str | None]:

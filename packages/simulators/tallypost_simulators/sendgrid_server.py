@@ -23,6 +23,7 @@ from tallypost_simulators.sendgrid_errors import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     TOO_LARGE,
+    UNAVAILABLE,
     UNVERIFIED,
     FieldError,
     SendGridError,
@@ -36,8 +37,11 @@ from tallypost_simulators.sendgrid_requests import find_errors, list_recipients,
 MAX_BODY_BYTES: Final = 30 * 1024 * 1024
 _SEND: Final = "/v3/mail/send"
 _DOMAINS: Final = "/v3/whitelabel/domains"
+# Of each kind of request its own, as the list of an API key's permissions has them.
+_CREATE_DOMAINS: Final = "whitelabel.create"
 _READ_DOMAINS: Final = "whitelabel.read"
-_WRITE_DOMAINS: Final = "whitelabel.update"
+_UPDATE_DOMAINS: Final = "whitelabel.update"
+_DELETE_DOMAINS: Final = "whitelabel.delete"
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -89,11 +93,11 @@ class SendGridSimulator(HTTPServer):
             self._route("GET", "/v3/messages", "email_activity.read", self._list_messages),
             self._route("GET", "/v3/suppression/bounces", "", self._list_bounces),
             self._route("GET", settings, "", self._show_public_key),
-            self._route("POST", _DOMAINS, _WRITE_DOMAINS, domains.create),
+            self._route("POST", _DOMAINS, _CREATE_DOMAINS, domains.create),
             self._route("GET", _DOMAINS, _READ_DOMAINS, domains.list),
             self._route("GET", one, _READ_DOMAINS, domains.get),
-            self._route("DELETE", one, _WRITE_DOMAINS, domains.delete),
-            self._route("POST", f"{one}/validate", _WRITE_DOMAINS, domains.validate),
+            self._route("DELETE", one, _DELETE_DOMAINS, domains.delete),
+            self._route("POST", f"{one}/validate", _UPDATE_DOMAINS, domains.validate),
             web.route("*", "/{path:.*}", self._find_nothing),
         ]
 
@@ -158,11 +162,14 @@ class SendGridSimulator(HTTPServer):
     async def _list_messages(self, request: web.Request) -> web.Response:
         if not self.account.has_activity:
             raise SendGridError(FORBIDDEN)
+        if self.account.is_activity_down:
+            raise SendGridError(UNAVAILABLE)
+        shown_until_s = time.time() - self.account.activity_delay_s
         limit = request.query.get("limit", "10")
         found = find_messages(
             request.query.get("query", ""),
             int(limit) if limit.isdigit() else 0,
-            self.messages,
+            [mail for mail in self.messages if mail.taken_at_s <= shown_until_s],
             self._happened,
         )
         return json_response(200, {"messages": found})

@@ -80,6 +80,8 @@ class SESAccount:
         """Names of operations that the key's policy forbids, such as `SendEmail`."""
         self.is_paused = False
         self.is_suspended = False
+        self.is_under_review = False
+        """AWS looks into how the account sends; it goes on sending meanwhile."""
         self.is_in_sandbox = False
         self.max_24_hour_send = 50_000.0
         """-1 is no quota, as in AWS's SendQuota."""

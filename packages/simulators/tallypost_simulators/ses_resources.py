@@ -127,9 +127,10 @@ def list_suppressions(account: SESAccount, fields: Fields, name: str) -> dict[st
 
 def get_account(account: SESAccount, fields: Fields, name: str) -> dict[str, object]:
     """GetAccount."""
+    status = "PROBATION" if account.is_under_review else "HEALTHY"
     return {
         "DedicatedIpAutoWarmupEnabled": False,
-        "EnforcementStatus": "SHUTDOWN" if account.is_suspended else "HEALTHY",
+        "EnforcementStatus": "SHUTDOWN" if account.is_suspended else status,
         "ProductionAccessEnabled": not account.is_in_sandbox,
         "SendingEnabled": not (account.is_paused or account.is_suspended),
         "SendQuota": {

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from tallypost_core.plugin_loading import list_entry_points
+from tallypost_core.settings.plugins import PROVIDERS_GROUP
 from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
-from tallypost_providers.registry import get_provider_class, is_ours, list_entry_points
+from tallypost_providers.look_ups import address_key, find_look_up
+from tallypost_providers.registry import get_provider_class, is_ours
 from tallypost_providers.types import Attachment, Outcome, OutgoingEmail, SendResult
 from tests.contract.providers.cases import CASES, Case, list_cases, open_case
 from tests.support.smtp_peers import wait_until
@@ -45,7 +48,8 @@ def email_to_three() -> OutgoingEmail:
 
 
 def test_every_installed_provider_of_ours_is_in_this_suite() -> None:
-    ours = {entry_point.name for entry_point in list_entry_points() if is_ours(entry_point)}
+    installed = list_entry_points(PROVIDERS_GROUP)
+    ours = {entry_point.name for entry_point in installed if is_ours(entry_point)}
     assert ours == set(CASES)
 
 
@@ -199,3 +203,19 @@ async def test_email_after_closing_is_delivered_or_refused_as_busy(case: Case) -
     else:
         assert outcomes(result) == [Outcome.ACCEPTED]
         assert [delivery.message for delivery in case.deliveries()[1:]] == [case.expect(email_)]
+
+
+async def test_provider_that_can_be_asked_knows_what_it_took_in_silence(case: Case) -> None:
+    account = find_look_up(case.provider)
+    if account is None:
+        pytest.skip("its capabilities say that it cannot be asked")
+    email_, other = email_to_three(), make_email()
+    case.fall_silent()
+    result = await case.provider.send(email_, SHORT_S)
+    assert set(outcomes(result)) == {Outcome.AMBIGUOUS}
+    found = await account.look_up(email_.email_id)
+    assert {address_key(message.address) for message in found} == {
+        address_key(recipient.address) for recipient in email_.recipients
+    }
+    assert all(message.provider_message_id and message.status for message in found)
+    assert await account.look_up(other.email_id) == ()

@@ -10,6 +10,7 @@ from tallypost_core.settings.loader import Secret
 from tallypost_providers.errors import (
     DomainNotChecked,
     LookUpFailed,
+    LookUpRefused,
     ProviderBusy,
     ProviderMisconfigured,
 )
@@ -135,13 +136,19 @@ async def test_email_that_the_feed_does_not_know_stays_unknown(stage: Stage) -> 
 async def test_feed_that_cannot_be_asked_is_no_evidence(stage: Stage) -> None:
     simulator, provider = stage
     simulator.account.has_activity = False
-    with pytest.raises(LookUpFailed, match="403"):
+    with pytest.raises(LookUpRefused, match="403"):
         await provider.look_up(new_id())
     simulator.account.has_activity = True
+    simulator.account.is_activity_down = True
+    with pytest.raises(LookUpFailed, match="503") as caught:
+        await provider.look_up(new_id())
+    assert not isinstance(caught.value, LookUpRefused)
+    simulator.account.is_activity_down = False
     simulator.account.activity_rate_limit = RateLimit(requests=0, period_s=60.0)
     with pytest.raises(LookUpFailed, match="429") as caught:
         await provider.look_up(new_id())
     assert caught.value.retry_after_s is not None
+    assert not isinstance(caught.value, LookUpRefused)
     await simulator.stop()
     with pytest.raises(LookUpFailed):
         await provider.look_up(new_id())

@@ -270,6 +270,23 @@ async def test_resources_and_methods_that_do_not_exist_are_told_apart(client: Cl
         await client.call("get", "mail/send")
 
 
+@pytest.mark.parametrize(
+    ("scope", "method", "path"),
+    [
+        ("whitelabel.create", "post", "whitelabel/domains"),
+        ("whitelabel.read", "get", "whitelabel/domains"),
+        ("whitelabel.update", "post", "whitelabel/domains/1/validate"),
+        ("whitelabel.delete", "delete", "whitelabel/domains/1"),
+    ],
+)
+async def test_each_kind_of_request_about_domains_has_a_scope_of_its_own(
+    scope: str, method: str, path: str, simulator: SendGridSimulator, client: Client
+) -> None:
+    simulator.account.scopes.discard(scope)
+    with pytest.raises(exceptions.ForbiddenError):
+        await client.call(method, path)
+
+
 async def test_domain_lives_from_its_registration_to_its_end(
     simulator: SendGridSimulator, client: Client
 ) -> None:
@@ -327,6 +344,23 @@ async def test_feed_is_an_add_on_with_a_limit_of_its_own(
     simulator.account.has_activity = False
     with pytest.raises(exceptions.ForbiddenError):
         await client.call("get", "messages", query_params=query)
+
+
+async def test_feed_shows_a_message_late_and_may_be_down_while_mail_is_taken(
+    simulator: SendGridSimulator, client: Client
+) -> None:
+    query = {"query": 'to_email="ada@example.net"'}
+    simulator.account.activity_delay_s = 3600.0
+    assert (await client.send(make_mail())).status_code == 202
+    late = await client.call("get", "messages", query_params=query)
+    assert late.to_dict["messages"] == []
+    simulator.account.activity_delay_s = 0.0
+    shown = await client.call("get", "messages", query_params=query)
+    assert len(shown.to_dict["messages"]) == 1
+    simulator.account.is_activity_down = True
+    with pytest.raises(exceptions.ServiceUnavailableError):
+        await client.call("get", "messages", query_params=query)
+    assert (await client.send(make_mail())).status_code == 202
 
 
 async def test_key_can_ask_what_it_may_do(client: Client) -> None:

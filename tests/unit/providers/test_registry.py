@@ -47,7 +47,7 @@ def test_provider_that_cannot_be_imported_says_where_it_should_be(plugins: Plugi
         get_provider_class("pigeon")
 
 
-@pytest.mark.parametrize("source", ["1 / 0", "class Pigeon", "Dove = 1"])
+@pytest.mark.parametrize("source", ["1 / 0", "class Pigeon", "Dove = 1", "import sys\nsys.exit(0)"])
 def test_module_that_breaks_while_it_is_imported_is_named(plugins: Plugins, source: str) -> None:
     plugins.install(source=source)
     with pytest.raises(ProviderMisconfigured, match=r"'pigeon'.*pigeon_post:Pigeon"):
@@ -109,6 +109,7 @@ def test_everything_that_is_wrong_with_a_class_is_told_at_once(plugins: Plugins)
         ("rate_per_s = None", "rate_per_s = 0", "`rate_per_s`"),
         ("rate_per_s = None", "", "`rate_per_s`"),
         ("capabilities = Capabilities(", "powers = Capabilities(", "no Capabilities"),
+        ("lookup=False", "lookup=True", "no `async def look_up`"),
         # It would get test mail.
         ("reaches_outside=True", "reaches_outside=False", "only the Inbox"),
     ],

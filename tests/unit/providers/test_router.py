@@ -173,6 +173,13 @@ def test_account_that_refused_it_is_asked_last() -> None:
     assert ways(make_mail(), refused_by={"first", "second"}) == ["first", "second"]
 
 
+def test_account_where_the_domain_is_not_verified_is_left_out() -> None:
+    unverified = {("first", DOMAIN), ("second", OTHER_DOMAIN)}
+    assert ways(make_mail(), unverified=unverified) == ["second"]
+    assert ways(make_mail(domain_id=OTHER_DOMAIN), unverified=unverified) == ["first"]
+    assert ways(make_mail(mode="test"), unverified=unverified) == ["inbox"]
+
+
 def test_share_of_the_mail_keeps_the_second_account_warm() -> None:
     counts = Counter(ways(make_mail(), warm_share=0.05)[0] for _ in range(20_000))
     assert abs(counts["second"] - 1_000) < 124
