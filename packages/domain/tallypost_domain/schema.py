@@ -15,6 +15,8 @@ from tallypost_domain.events import models as events
 from tallypost_domain.inbox import models as inbox
 from tallypost_domain.people import models as people
 from tallypost_domain.queue import models as queue
+from tallypost_domain.routing import models as routing
+from tallypost_domain.subscribers import models as subscribers
 from tallypost_domain.suppressions import models as suppressions
 from tallypost_domain.tenants import models as tenants
 from tallypost_domain.usage import models as usage
@@ -28,6 +30,8 @@ MODEL_MODULES = (
     inbox,
     people,
     queue,
+    routing,
+    subscribers,
     suppressions,
     tenants,
     usage,

@@ -16,6 +16,7 @@ NOT_TENANT_OWNED = {
     "workers": "belongs to the platform",
     "account_states": "how accounts do, as each worker sees them",
     "delivery_samples": "counts of the platform",
+    "event_subscribers": "plugins of the platform",
     "alembic_version": "belongs to the migrations",
 }
 
@@ -36,6 +37,15 @@ SYSTEM_FUNCTIONS = {
     "delete_old_inbox_messages",
     "list_tenants_for_operator",
     "count_queue_states",
+    "list_due_account_checks",
+    "list_due_account_domains",
+    "list_new_account_domains",
+    "feed_subscribers",
+    "list_due_event_deliveries",
+    "count_event_deliveries",
+    "list_event_subscribers",
+    "retry_dead_event_deliveries",
+    "forget_event_subscriber",
 }
 DDL_FUNCTIONS = {"create_partitions"}
 

@@ -20,13 +20,26 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "SELECT (id, monthly_quota)",
     },
     "tp_api": {
+        "account_domains": "DELETE, SELECT, UPDATE (check_due_at)",
+        "account_states": "SELECT",
+        "account_troubles": "SELECT",
+        "attempts": "SELECT",
+        "audit_log": "INSERT, SELECT",
         "domains": "SELECT",
         "email_contents": "SELECT",
         "emails": "SELECT, UPDATE (scheduled_at, status, updated_at)",
-        "events": "INSERT",
+        "events": "INSERT, SELECT",
+        "provider_accounts": "DELETE, INSERT, SELECT, UPDATE",
         "recipients": "SELECT, UPDATE (status, updated_at)",
-        "send_queue": "DELETE, SELECT, UPDATE (due_at)",
+        "requeue_fences": "USAGE",
+        "routes": "DELETE, INSERT, SELECT, UPDATE",
+        "send_queue": "DELETE, SELECT, UPDATE (attempt, due_at, fence, state)",
         "streams": "SELECT",
+        "suppressions": "SELECT (address_hash, mode, tenant_id)",
+        "tenant_data_keys": "SELECT",
+        "tenants": "SELECT (id, status)",
+        "usage_ledger": "INSERT",
+        "workers": "SELECT (beat_at, id)",
     },
     "tp_cli": {
         "api_keys": "INSERT, SELECT, UPDATE",
@@ -41,7 +54,9 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "INSERT, SELECT, UPDATE",
     },
     "tp_console": {
+        "account_domains": "DELETE, SELECT, UPDATE (check_due_at)",
         "account_states": "SELECT",
+        "account_troubles": "SELECT",
         "api_keys": (
             "INSERT, SELECT (created_at, id, last_four, mode, name, permission, prefix, "
             "rate_limit_per_s, revoked_at, stream, tenant_id), UPDATE (revoked_at)"
@@ -50,24 +65,29 @@ TABLES: dict[str, dict[str, str]] = {
         "audit_log": "INSERT, SELECT",
         "dead_letters": "DELETE, SELECT",
         "delivery_samples": "SELECT",
-        "domains": "SELECT (id, status, tenant_id)",
+        "domains": "SELECT (id, name, status, tenant_id)",
         "email_contents": "SELECT",
         "emails": "SELECT, UPDATE (status, updated_at)",
         "events": "INSERT, SELECT",
         "inbox_messages": "SELECT",
+        "provider_accounts": "DELETE, INSERT, SELECT, UPDATE",
         "recipients": "SELECT, UPDATE (status, updated_at)",
         "requeue_fences": "USAGE",
+        "routes": "DELETE, INSERT, SELECT, UPDATE",
         "send_queue": (
-            "INSERT (email_id, fence, lane, tenant_id), SELECT (attempt, due_at, email_id, fence, "
-            "lane, state, tenant_id, worker_id), UPDATE (attempt, due_at, fence, state)"
+            "DELETE, INSERT (email_id, fence, lane, tenant_id), SELECT (attempt, due_at, email_id, "
+            "fence, lane, state, tenant_id, worker_id), UPDATE (attempt, due_at, fence, state)"
         ),
         "sessions": "DELETE, INSERT, SELECT (token_hash), UPDATE (active_tenant_id)",
         "streams": "SELECT (name, on_unconfirmed, tenant_id)",
         "suppressions": "SELECT (address_hash, mode, tenant_id)",
+        "tenant_data_keys": "SELECT",
         "tenants": "SELECT",
+        "usage_ledger": "INSERT",
         "workers": "SELECT",
     },
     "tp_deliver": {
+        "account_domains": "SELECT",
         "attempts": "INSERT, SELECT",
         "dead_letters": "INSERT",
         "dkim_keys": "SELECT",
@@ -76,7 +96,9 @@ TABLES: dict[str, dict[str, str]] = {
         "emails": "SELECT, UPDATE (status, updated_at)",
         "events": "INSERT",
         "inbox_messages": "INSERT",
+        "provider_accounts": "SELECT",
         "recipients": "SELECT, UPDATE (detail, provider_message_id, status, updated_at)",
+        "routes": "SELECT",
         "send_queue": "DELETE, INSERT, SELECT, UPDATE",
         "streams": "SELECT",
         "suppressions": "SELECT",
@@ -96,25 +118,46 @@ TABLES: dict[str, dict[str, str]] = {
         "tenants": "SELECT (id, rate_limit_per_s, status)",
     },
     "tp_system": {
+        "account_domains": "SELECT (account, check_due_at, domain_id, tenant_id)",
         "dead_letters": "SELECT",
         "domains": "SELECT (id, status, tenant_id)",
+        "event_deliveries": (
+            "DELETE, INSERT (event_id, subject_id, subscriber, tenant_id), SELECT, "
+            "UPDATE (attempt, due_at, state)"
+        ),
+        "event_subscribers": "DELETE, SELECT, UPDATE (seen_at)",
         "idempotency_keys": "DELETE, SELECT, UPDATE",
         "inbox_messages": "DELETE, SELECT, UPDATE",
+        "provider_accounts": "SELECT (check_due_at, id, is_on, provider, tenant_id)",
         "send_queue": "SELECT",
         "tenants": "SELECT",
         "workers": "SELECT",
     },
     "tp_worker": {
+        "account_domains": "DELETE, INSERT, SELECT, UPDATE",
         "account_states": "INSERT, SELECT, UPDATE",
+        "account_troubles": "DELETE, INSERT, SELECT, UPDATE",
         "delivery_samples": "DELETE, INSERT, SELECT",
+        "domains": "SELECT (id, name, status, tenant_id)",
+        "event_deliveries": (
+            "DELETE, SELECT, UPDATE (attempt, due_at, last_error, state, under_way)"
+        ),
+        "event_subscribers": "INSERT, SELECT, UPDATE",
+        "events": "SELECT",
+        "provider_accounts": "SELECT, UPDATE (check_due_at, check_steps, checked_at)",
         "workers": "SELECT (id)",
     },
 }
 
 FUNCTIONS: dict[str, set[str]] = {
     "tp_accept": {"accept_emails", "spread"},
-    "tp_api": {"find_api_key"},
-    "tp_cli": {"find_person_by_email"},
+    "tp_api": {"find_api_key", "policy_of_unconfirmed"},
+    "tp_cli": {
+        "find_person_by_email",
+        "forget_event_subscriber",
+        "list_event_subscribers",
+        "retry_dead_event_deliveries",
+    },
     "tp_console": {
         "count_queue_states",
         "find_emails_to",
@@ -138,9 +181,14 @@ FUNCTIONS: dict[str, set[str]] = {
     },
     "tp_inbox": {"find_email_owner"},
     "tp_worker": {
+        "count_event_deliveries",
         "create_partitions",
         "delete_expired_idempotency_keys",
         "delete_old_inbox_messages",
+        "list_due_account_checks",
+        "list_due_account_domains",
+        "list_due_event_deliveries",
+        "list_new_account_domains",
     },
 }
 # The policies of every table ask these two.

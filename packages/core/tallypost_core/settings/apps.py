@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from tallypost_core.settings import groups
 from tallypost_core.settings.loader import SettingsError, fail_start_up, load_settings
 from tallypost_core.settings.plugins import list_plugin_prefixes
+from tallypost_core.settings.tenant_accounts import TenantAccountsSettings, TenantHostsSettings
 
 S = TypeVar("S", bound=Struct)
 
@@ -27,6 +28,7 @@ class APISettings(Struct, frozen=True):
     redis: groups.APIRedisSettings = groups.APIRedisSettings()
     notifications: groups.NotificationsSettings = groups.NotificationsSettings()
     tracing: groups.TracingSettings = groups.TracingSettings()
+    tenant_accounts: TenantHostsSettings = TenantHostsSettings()
 
 
 class ConsoleSettings(Struct, frozen=True):
@@ -38,6 +40,7 @@ class ConsoleSettings(Struct, frozen=True):
     console: groups.ConsoleListenSettings
     log: groups.LogSettings
     tracing: groups.TracingSettings = groups.TracingSettings()
+    tenant_accounts: TenantHostsSettings = TenantHostsSettings()
 
 
 class TemplatesSettings(Struct, frozen=True):
@@ -75,9 +78,18 @@ class WorkerSettings(Struct, frozen=True):
             "`tallypost plugins` lists besides."
         ),
     ] = ("smtp",)
+    subscribers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Plugins that are told of events, as `tallypost plugins` lists them. "
+            "Unset, there are none."
+        ),
+    ] = ()
+    subscriber: groups.SubscriberSettings = groups.SubscriberSettings()
     ses: groups.SESSettings = groups.SESSettings()
     sendgrid: groups.SendGridSettings = groups.SendGridSettings()
     tracing: groups.TracingSettings = groups.TracingSettings()
+    tenant_accounts: TenantAccountsSettings = TenantAccountsSettings()
 
 
 class BouncesSettings(Struct, frozen=True):
@@ -136,10 +148,10 @@ APP_SETTINGS: dict[str, type[Struct]] = {
 def load(struct: type[S], environ: Mapping[str, str] = os.environ) -> S:
     """Read an app's settings; raises SettingsError with every problem at once.
 
-    Variables of an installed plugin are left alone, unless struct has its group.
+    Variables of a plugin are left alone, unless struct has its group.
     """
     known: tuple[type[Struct], ...] = (*APP_SETTINGS.values(), struct)
-    return load_settings(struct, environ, known, partial(list_plugin_prefixes, known))
+    return load_settings(struct, environ, known, partial(list_plugin_prefixes, known, environ))
 
 
 def load_or_exit(struct: type[S], environ: Mapping[str, str] = os.environ) -> S:

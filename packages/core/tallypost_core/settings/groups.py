@@ -26,7 +26,8 @@ class LogSettings(Struct, frozen=True):
     ] = "json"
 
 
-def _require_address(url: str) -> None:
+def require_address(url: str) -> None:
+    """Raise ValueError for what is no address of a server."""
     address = urlsplit(url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError("it starts with http:// or https:// and names a host")
@@ -47,7 +48,7 @@ class TracingSettings(Struct, frozen=True):
         Meta(
             description="Address of an OpenTelemetry collector that takes OTLP over HTTP, with or "
             "without /v1/traces at its end. Unset, nothing is traced.",
-            extra={"check": _require_address},
+            extra={"check": require_address},
         ),
     ] = None
     sample_ratio: Annotated[
@@ -346,6 +347,23 @@ class DeliverySettings(Struct, frozen=True):
     ] = 0.0
 
 
+class SubscriberSettings(Struct, frozen=True):
+    """How subscribers to events are fed."""
+
+    timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=20, description="Time that a subscriber gets for one event."),
+    ] = 10.0
+    retry_schedule_s: Annotated[
+        tuple[Annotated[float, Meta(gt=0, le=2_592_000)], ...],
+        Meta(
+            description="Seconds to wait, on average, before an event comes again to a subscriber "
+            "that failed, each at most 30 days. When used up, the event is a dead one for this "
+            "subscriber. The default gives up after about 7 hours."
+        ),
+    ] = (5, 30, 120, 600, 3600, 21600)
+
+
 class SMTPSettings(Struct, frozen=True):
     """The platform's SMTP provider."""
 
@@ -369,6 +387,16 @@ class SMTPSettings(Struct, frozen=True):
             "takes 50 of a client unless told otherwise, so the default suits two processes.",
         ),
     ] = 25
+    connections_per_domain: Annotated[
+        int | None,
+        Meta(
+            ge=1,
+            le=500,
+            description="Emails at a time that one worker process hands to the SMTP relay for one "
+            "recipient domain, so that a domain that is slow leaves room for others. Unset, as "
+            "many as there are connections.",
+        ),
+    ] = None
 
 
 class SESSettings(Struct, frozen=True):
@@ -399,7 +427,7 @@ class SESSettings(Struct, frozen=True):
         Meta(
             description="Address of a VPC endpoint, or of a simulator on loopback. Unset, it is "
             "that of the Region.",
-            extra={"check": _require_address},
+            extra={"check": require_address},
         ),
     ] = None
     rate_per_s: Annotated[
@@ -441,7 +469,7 @@ class SendGridSettings(Struct, frozen=True):
         Meta(
             description="Address of a simulator on loopback, or of a proxy by https. Unset, it is "
             "that of the region.",
-            extra={"check": _require_address},
+            extra={"check": require_address},
         ),
     ] = None
     activity_lookup: Annotated[

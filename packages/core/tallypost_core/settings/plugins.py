@@ -1,11 +1,12 @@
 """Plugins as the settings see them: which names and variables belong to what is installed.
 
-A provider of another distribution reads `TALLYPOST_<NAME>_<FIELD>`, the name being that of its
-entry point. Nothing of a plugin is imported here, so an app that has no use for it stays clear.
+A provider of another distribution and a subscriber to events read `TALLYPOST_<NAME>_<FIELD>`, the
+name being that of their entry point. Nothing of a plugin is imported here, so an app that has no
+use for it stays clear.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
 from msgspec import Struct
@@ -17,6 +18,8 @@ PROVIDERS_GROUP = "tallypost.providers"
 
 EVENTS_GROUP = "tallypost.events"
 """Entry points of subscribers to events."""
+
+_SUBSCRIBERS = f"{PREFIX}SUBSCRIBERS"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -33,21 +36,63 @@ def find_conflict(name: str, structs: Iterable[type[Struct]]) -> str | None:
     return _find_overlap(prefix_of(name), _taken_prefixes(structs))
 
 
-def list_plugin_prefixes(structs: Iterable[type[Struct]]) -> tuple[str, ...]:
-    """How the variables of installed providers begin that are none of these settings."""
+def find_plugin_conflict(name: str, group: str) -> str | None:
+    """Why a plugin of a group cannot bear this name beside others that are installed, in words.
+
+    It is asked for subscribers: of a subscriber and a provider that are in each other's way, the
+    provider is used, because mail depends on it.
+    """
+    for other_group in (PROVIDERS_GROUP, EVENTS_GROUP):
+        for entry_point in entry_points(group=other_group):
+            is_same = (entry_point.name, other_group) == (name, group)
+            if not is_same and _NAME.fullmatch(entry_point.name):
+                taken = [prefix_of(entry_point.name)]
+                conflict = _find_overlap(prefix_of(name), taken, of=f"plugin {entry_point.name!r}")
+                if conflict is not None:
+                    return conflict
+    return None
+
+
+def read_subscriber_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What TALLYPOST_SUBSCRIBERS names, each name once."""
+    names = (name.strip() for name in environ.get(_SUBSCRIBERS, "").split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def list_plugin_prefixes(
+    structs: Iterable[type[Struct]], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """How the variables of plugins begin that are none of these settings.
+
+    Of plugins that are installed, and of subscribers that environ names: one that was uninstalled
+    must not keep anything from starting.
+    """
     taken = _taken_prefixes(structs)
-    prefixes = {
-        prefix_of(entry_point.name)
-        for entry_point in entry_points(group=PROVIDERS_GROUP)
-        if _NAME.fullmatch(entry_point.name)
-    }
+    names = [
+        *(item.name for item in entry_points(group=PROVIDERS_GROUP)),
+        *(item.name for item in entry_points(group=EVENTS_GROUP)),
+        *read_subscriber_names(environ),
+    ]
+    prefixes = {prefix_of(name) for name in names if _NAME.fullmatch(name)}
     return tuple(sorted(prefix for prefix in prefixes if _find_overlap(prefix, taken) is None))
 
 
-def _find_overlap(prefix: str, taken: Iterable[str]) -> str | None:
+def select_subscriber_variables(
+    structs: Iterable[type[Struct]], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables in environ that belong to the subscribers that it names, and to no app."""
+    taken = _taken_prefixes(structs)
+    names = [name for name in read_subscriber_names(environ) if _NAME.fullmatch(name)]
+    prefixes = tuple(
+        prefix for prefix in map(prefix_of, names) if _find_overlap(prefix, taken) is None
+    )
+    return {name: value for name, value in environ.items() if name.startswith(prefixes)}
+
+
+def _find_overlap(prefix: str, taken: Iterable[str], *, of: str = "Tallypost") -> str | None:
     for other in taken:
         if other.startswith(prefix) or prefix.startswith(other):
-            return f"{prefix}* would mix with {other}*, which are variables of Tallypost"
+            return f"{prefix}* would mix with {other}*, which are variables of {of}"
     return None
 
 

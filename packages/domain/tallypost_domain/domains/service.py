@@ -2,12 +2,29 @@
 
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_core.crypto import Context, DataKey, encrypt
 from tallypost_core.ids import new_id
 from tallypost_domain.domains.models import DKIMKeyRow, Domain
+
+
+class SendingDomain(Struct, frozen=True):
+    """A domain of a tenant, as lists show it."""
+
+    id: UUID
+    name: str
+    """Lower case, in ASCII form."""
+    is_verified: bool
+
+
+async def list_domains(session: AsyncSession, tenant_id: UUID) -> tuple[SendingDomain, ...]:
+    """All domains of a tenant by name."""
+    statement = select(Domain.id, Domain.name, Domain.status).where(Domain.tenant_id == tenant_id)
+    rows = await session.execute(statement.order_by(Domain.name))
+    return tuple(SendingDomain(row.id, row.name, row.status == "verified") for row in rows)
 
 
 async def add_domain(session: AsyncSession, tenant_id: UUID, name: str) -> UUID:

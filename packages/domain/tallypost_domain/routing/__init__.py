@@ -1,0 +1,1 @@
+"""Tenants' own provider accounts, and the routes that their mail goes by."""
