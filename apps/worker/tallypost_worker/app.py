@@ -2,46 +2,30 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from uuid import UUID
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 
 import structlog
-from msgspec import Struct
-from redis.asyncio import Redis
 
 from tallypost_core.collector import spare_the_collector
-from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError
-from tallypost_core.ids import new_id
 from tallypost_core.settings.apps import WorkerSettings
 from tallypost_domain.db.errors import AWAY, DatabaseUnavailable
 from tallypost_domain.db.pools import Pool, create_pool
-from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.depths import LaneDepth, measure_depth
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
 from tallypost_providers.account_settings import load_worker_or_exit
-from tallypost_providers.types import Provider
-from tallypost_resilience.breaker import Breaker
-from tallypost_resilience.cluster_limiter import ClusterLimiter
-from tallypost_resilience.redis_client import connect
 from tallypost_resilience.retry import RetryPolicy
 from tallypost_telemetry import logging, metrics, serving, tracing
 from tallypost_telemetry.checks.postgres import check_postgres
-from tallypost_telemetry.object_store_spans import open_traced_store
 from tallypost_telemetry.ops import OpsApp
 from tallypost_worker.account_reports import report_accounts
-from tallypost_worker.accounts import create_accounts, peers_of
-from tallypost_worker.assembly import Assembler
 from tallypost_worker.chores import run_chores
-from tallypost_worker.delivery import Delivery
-from tallypost_worker.delivery_loop import DeliveryLoop
-from tallypost_worker.delivery_samples import DeliverySamples
-from tallypost_worker.fleet import BREAKER, Fleet, judge_handover
 from tallypost_worker.heartbeat import Heartbeat
-from tallypost_worker.recorder import Recorder
-from tallypost_worker.wakeups import DueTenants
+from tallypost_worker.parts import Parts, assemble_parts, retry_policy
+from tallypost_worker.subscribers import feed_subscribers
+from tallypost_worker.trouble_reports import report_troubles
 
 # After an outage of the database every worker's beat is old; this gives each of them time to
 # beat again before anybody frees rows.
@@ -52,7 +36,7 @@ _DRAIN_LIMIT_S = 8.0
 _CLOSE_LIMIT_S = 3.0
 _MEASURE_EVERY_S = 15.0
 _CONNECT_RETRY_S = 1.0
-_CHORE_CONNECTIONS = 2
+_CHORE_CONNECTIONS = 3
 _DELIVER_CONNECTIONS = 6
 
 log = structlog.get_logger()
@@ -94,25 +78,11 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await ops_server
 
 
-class _Parts(Struct, frozen=True):
-    worker_id: UUID
-    loop: DeliveryLoop
-    recorder: Recorder
-    heartbeat: Heartbeat
-    due: DueTenants
-    samples: DeliverySamples
-    assembler: Assembler
-    providers: Sequence[Provider]
-    fleet: Fleet
-    redis: Redis
-
-
 async def _work(
     settings: WorkerSettings, deliver_pool: Pool, chore_pool: Pool, stop: asyncio.Event
 ) -> None:
-    parts = _assemble_parts(settings, deliver_pool)
+    parts = assemble_parts(settings, deliver_pool, chore_pool)
     loop, recorder, heartbeat, due = parts.loop, parts.recorder, parts.heartbeat, parts.due
-    policy = _policy(settings)
     # The heart goes on while the loop drains: what is under way still needs the lease.
     drained = asyncio.Event()
     log.info("worker.started", worker_id=str(parts.worker_id))
@@ -123,98 +93,62 @@ async def _work(
             background = [
                 tasks.create_task(due.listen(stop)),
                 tasks.create_task(due.refresh(stop)),
-                tasks.create_task(_sweep(deliver_pool, heartbeat, policy)),
+                tasks.create_task(_sweep(deliver_pool, heartbeat, retry_policy(settings))),
                 tasks.create_task(_measure(deliver_pool)),
                 tasks.create_task(run_chores(chore_pool, settings.redis.url)),
                 tasks.create_task(parts.samples.run(chore_pool)),
                 tasks.create_task(report_accounts(chore_pool, parts.worker_id, parts.fleet)),
+                tasks.create_task(
+                    report_troubles(chore_pool, parts.worker_id, parts.fleet, parts.routes)
+                ),
+                tasks.create_task(parts.feed.run()),
+                tasks.create_task(parts.standings.run()),
+                tasks.create_task(parts.checks.run()),
+                tasks.create_task(feed_subscribers(settings)),
             ]
             await loop.run(stop)
             for task in background:
                 task.cancel()
-            await _drain(loop, recorder, parts.providers)
+            await _drain(parts)
             recording.cancel()
             drained.set()
     finally:
         # Before the others are told that its rows are free, nothing of this worker may go on.
         await loop.abandon()
-        for provider in parts.providers:
-            await _close(provider)
+        await asyncio.gather(*_closing(parts))
         await parts.assembler.close()
         await parts.redis.aclose()
         await _sign_off(heartbeat)
 
 
-def _assemble_parts(settings: WorkerSettings, pool: Pool) -> _Parts:
-    worker_id = new_id()
-    url = settings.database.deliver_url.reveal()
-    key_ring = KeyRing.from_setting(settings.secrets.key_ring.reveal())
-    providers = create_accounts(settings, pool)
-    objects = open_traced_store(settings.objects)
-    assembler = Assembler(pool, objects, SigningKeyDirectory(pool, key_ring))
-    heartbeat = Heartbeat(url, worker_id)
-    due = DueTenants(pool, url)
-    recorder = Recorder(pool, worker_id, _policy(settings), on_due_again=due.note_claim)
-    samples = DeliverySamples(worker_id)
-    redis = connect(settings.redis.url)
-    fleet = Fleet(
-        providers,
-        concurrency=settings.delivery.concurrency,
-        warm_share=settings.delivery.warm_share,
-        breaker=Breaker("providers", BREAKER, redis=redis, judge=judge_handover),
-        limiter=ClusterLimiter(redis, processes=settings.delivery.processes),
-    )
-    delivery = Delivery(
-        worker_id,
-        fleet=fleet,
-        assembler=assembler,
-        recorder=recorder,
-        heartbeat=heartbeat,
-        samples=samples,
-        timeout_s=settings.delivery.handover_timeout_s,
-        peers=peers_of(settings),
-    )
-    loop = DeliveryLoop(
-        pool,
-        worker_id,
-        KeyRing.from_setting(settings.secrets.peppers.reveal()),
-        delivery=delivery,
-        recorder=recorder,
-        heartbeat=heartbeat,
-        due=due,
-        concurrency=settings.delivery.concurrency,
-    )
-    return _Parts(
-        worker_id, loop, recorder, heartbeat, due, samples, assembler, providers, fleet, redis
-    )
-
-
-def _policy(settings: WorkerSettings) -> RetryPolicy:
-    return RetryPolicy(schedule_s=settings.delivery.retry_schedule_s)
-
-
-async def _drain(loop: DeliveryLoop, recorder: Recorder, providers: Sequence[Provider]) -> None:
+async def _drain(parts: Parts) -> None:
     try:
         async with asyncio.timeout(_DRAIN_LIMIT_S):
-            loop.begin_drain()
+            parts.loop.begin_drain()
             # Beside the wait: what was marked and has no connection yet must not wait for one.
-            closing = [asyncio.create_task(_close(provider)) for provider in providers]
-            await loop.wait_until_drained()
+            closing = [asyncio.create_task(one) for one in _closing(parts)]
+            await parts.loop.wait_until_drained()
             await asyncio.gather(*closing)
-            await recorder.wait_until_idle()
-            await loop.return_unsent()
+            await parts.recorder.wait_until_idle()
+            await parts.loop.return_unsent()
     except (TimeoutError, DatabaseUnavailable) as error:
         # What is left is swept by another worker, which then lists it as unconfirmed.
         log.warning("worker.drain_incomplete", error=type(error).__name__)
 
 
-async def _close(provider: Provider) -> None:
+def _closing(parts: Parts) -> list[Coroutine[None, None, None]]:
+    """The closing of all accounts, each within a bound; it may run twice."""
+    of_platform = [_close(provider.name, provider.close()) for provider in parts.providers]
+    return [*of_platform, _close("tenants", parts.routes.close())]
+
+
+async def _close(name: str, closing: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(_CLOSE_LIMIT_S):
-            await provider.close()
+            await closing
     except Exception:
         # The edge to code that may be a plugin's. Results are still to be written.
-        log.exception("worker.provider_not_closed", provider=provider.name)
+        log.exception("worker.provider_not_closed", provider=name)
 
 
 async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:

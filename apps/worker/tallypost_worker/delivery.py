@@ -28,19 +28,23 @@ from tallypost_telemetry.tracing import Span, current_span, error_type
 from tallypost_worker.assembly import Assembler, memory_bytes
 from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.delivery_spans import Peer, handing_over, note_result, processing
-from tallypost_worker.fleet import Fleet, Place
+from tallypost_worker.desks import Place
+from tallypost_worker.fleet import Fleet
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
+from tallypost_worker.look_ups import LookUps, LookUpWaits
 from tallypost_worker.memory_budget import MemoryBudget
 from tallypost_worker.recorder import Recorder
-from tallypost_worker.routing import is_bulk, no_way, others_after, ways_of
+from tallypost_worker.routing import is_bulk, no_way, others_after, receivers_of, ways_of
 from tallypost_worker.settlements import (
     given_up,
     handed_over,
     permanent_reason,
     postponed,
+    put_off_look_up,
     storable,
     unsent,
 )
+from tallypost_worker.tenant_routes import RouteBook
 
 LEAST_TIMEOUT_S = 1.0
 """A handover is not begun with less time than this."""
@@ -62,16 +66,19 @@ class Delivery:
         worker_id: UUID,
         *,
         fleet: Fleet,
+        routes: RouteBook,
         assembler: Assembler,
         recorder: Recorder,
         heartbeat: Heartbeat,
         samples: DeliverySamples,
         timeout_s: float,
         peers: Mapping[str, Peer] = MappingProxyType({}),
+        look_up_waits: LookUpWaits | None = None,
     ) -> None:
         """timeout_s is the longest handover; peers, by account, are for traces only."""
         self._worker_id = worker_id
         self._fleet = fleet
+        self._routes = routes
         self._assembler = assembler
         self._recorder = recorder
         self._heartbeat = heartbeat
@@ -81,6 +88,7 @@ class Delivery:
         # Of each lane: a password reset does not wait until a campaign's pictures have left.
         self._memory = {lane: MemoryBudget(_MEMORY_BYTES) for lane in Lane}
         self._crashed_at_obstacles: set[str] = set()
+        self._look_ups = LookUps(worker_id, routes, recorder, look_up_waits or LookUpWaits())
 
     async def deliver(self, email: LoadedEmail) -> bool:
         """Take one email as far as it goes; False where its claim is to be given back unsent."""
@@ -88,14 +96,21 @@ class Delivery:
             return await self._deliver(email, span)
 
     async def _deliver(self, email: LoadedEmail, span: Span) -> bool:
+        if await self._is_settled_by_look_up(email):
+            return True
         if email.hold_reason or all(to.is_suppressed for to in email.recipients):
             if span and email.hold_reason:
                 span.note({conventions.HOLD_REASON: email.hold_reason})
             self._recorder.record(unsent(email, self._worker_id))
             return True
-        ways = ways_of(email, self._fleet)
+        try:
+            routes = await self._routes.of(email.claim.tenant_id)
+        except Exception as error:
+            self._put_aside(email, error)
+            return True
+        ways = ways_of(email, routes, self._fleet)
         if not ways:
-            self._give_up_or_wait(email, email.claim, no_way(email, self._fleet))
+            self._give_up_or_wait(email, email.claim, no_way(email, routes, self._fleet))
             return True
         place = await self._take_place(email, ways)
         if place is None:
@@ -104,16 +119,23 @@ class Delivery:
             async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
                 try:
                     outgoing = await self._assembler.assemble(email)
-                except (AppError, CryptoError, ObjectNotFound) as error:
-                    self._give_up_or_wait(email, email.claim, error)
-                    return True
                 except Exception as error:
-                    # The edge of one email's work. Whatever is wrong with it, nothing has left,
-                    # and the row must not stay with a worker that does nothing about it.
-                    log.exception("delivery.crashed", email_id=str(email.claim.email_id))
-                    self._give_up_or_wait(email, email.claim, error)
+                    self._put_aside(email, error)
                     return True
                 return await self._send_by(place.provider, email, outgoing, ways)
+
+    async def _is_settled_by_look_up(self, email: LoadedEmail) -> bool:
+        """Whether nothing is left to do in this turn, for what a provider said or is to be asked.
+
+        Where the question breaks off it is put again: its stream's policy does not count yet.
+        """
+        try:
+            return await self._look_ups.settle(email)
+        except Exception:
+            # The edge of one email's work, as `_put_aside` is.
+            log.exception("delivery.look_up_crashed", email_id=str(email.claim.email_id))
+            self._recorder.record(put_off_look_up(email, self._worker_id, _OUTAGE_RETRY_S))
+            return True
 
     async def _send_by(
         self,
@@ -181,7 +203,14 @@ class Delivery:
         fails_over = any(self._fleet.is_ready(way, email.domain_id) for way in others)
         self._recorder.record(
             handed_over(
-                email, claim, self._worker_id, provider, result, duration_s, fails_over=fails_over
+                email,
+                claim,
+                self._worker_id,
+                provider,
+                result,
+                duration_s,
+                fails_over=fails_over,
+                look_up_in_s=self._look_ups.first_wait_s(provider, result),
             )
         )
         if fails_over:
@@ -202,7 +231,13 @@ class Delivery:
 
     async def _take_place(self, email: LoadedEmail, ways: Sequence[Provider]) -> Place | None:
         """A place at one of the accounts; where none may be asked yet, the email is put off."""
-        place = await self._fleet.take(ways, email.domain_id, is_bulk=is_bulk(email))
+        place = await self._fleet.take(
+            ways,
+            email.domain_id,
+            tenant_id=email.claim.tenant_id,
+            receivers=receivers_of(email),
+            is_bulk=is_bulk(email),
+        )
         if place is not None:
             return place
         wait_s = self._fleet.shortest_wait_s(ways, email.domain_id)
@@ -212,6 +247,13 @@ class Delivery:
             postponed(email, email.claim, self._worker_id, retry_in_s=wait_s + spread_s)
         )
         return None
+
+    def _put_aside(self, email: LoadedEmail, error: Exception) -> None:
+        """The edge of one email's work. Whatever is wrong with it, nothing has left, and the row
+        must not stay with a worker that does nothing about it."""
+        if not isinstance(error, AppError | CryptoError | ObjectNotFound):
+            log.error("delivery.crashed", exc_info=error, email_id=str(email.claim.email_id))
+        self._give_up_or_wait(email, email.claim, error)
 
     def _give_up_or_wait(self, email: LoadedEmail, claim: Claim, error: Exception) -> None:
         current_span().fail(error_type(error))

@@ -3,27 +3,29 @@
 A delivery takes a place at an account before its email is made ready. It gets one only where
 nothing speaks against the account: its breaker, its own rate, a pause that it asked for, or places
 that are all held by handovers which do not end. Otherwise the next account is asked.
+
+Accounts that tenants have of their own are treated in the same way, by their ids; the fleet knows
+of one what its answers have taught, and nothing else.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Final
 from uuid import UUID
+from weakref import WeakSet
 
 import structlog
 
 from tallypost_core.clock import monotonic_s
 from tallypost_domain.queue.account_states import AccountCondition, AccountState
 from tallypost_domain.queue.types import worst_outcome
-from tallypost_providers.errors import ProviderBusy
-from tallypost_providers.places import Places
 from tallypost_providers.types import Outcome, Provider, SendResult
 from tallypost_resilience.breaker import Breaker, GuardedCall
 from tallypost_resilience.circuit import BreakerConfig, BreakerState, Verdict
 from tallypost_resilience.limiter import Limiter
+from tallypost_worker.desks import PATIENCE_S, Desks, Place
 
 BREAKER: Final = BreakerConfig(
     window_s=15, min_calls=5, failure_rate=0.5, open_s=5, longest_open_s=60, probe_s=30
@@ -34,15 +36,8 @@ The window is shorter than most handovers to such a peer: else what it took befo
 would still count when the first of them end, and outvote them.
 """
 
-PATIENCE_S: Final = 2.0
-"""How long a delivery waits for a place, keeping its own: nothing else could be sent meanwhile."""
-
 log = structlog.get_logger()
 
-# Of the process, where there are several accounts: what hangs at one leaves room for the others.
-_SHARE: Final = 0.6
-# Where all places are taken and none came free for so long, whoever holds them hangs.
-_STUCK_S: Final = 2.0
 # Where an account asks for a pause and does not say how long.
 _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 600.0
@@ -57,63 +52,6 @@ _SENDER_PAUSES_S: Final[Mapping[Outcome, float]] = {
 def judge_handover(_: BaseException) -> Verdict:
     """An error says nothing about an account: adapters raise none for what a peer does."""
     return Verdict.NONE
-
-
-class Place:
-    """A place at an account, held while the block lasts."""
-
-    __slots__ = ("_desk", "provider")
-
-    def __init__(self, provider: Provider, desk: "_Desk | None") -> None:
-        self.provider = provider
-        self._desk = desk
-
-    def __enter__(self) -> "Place":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Give it to whoever waits for one; once, where no block does so."""
-        if self._desk is not None:
-            self._desk.leave()
-
-
-class _Desk:
-    """The places of one account in this process."""
-
-    def __init__(self, count: int, clock: Callable[[], float]) -> None:
-        self._count = count
-        self._places = Places(count)
-        self._clock = clock
-        self._moved_at_s = clock()
-
-    @property
-    def is_stuck(self) -> bool:
-        """True where all places are taken and nobody has left for a while."""
-        is_full = self._places.taken >= self._count
-        return is_full and self._clock() - self._moved_at_s > _STUCK_S
-
-    async def enter(self, *, is_bulk: bool) -> bool:
-        """Wait for a place; False where none became free in time."""
-        if self._places.taken == 0:
-            self._moved_at_s = self._clock()
-        try:
-            await self._places.take(PATIENCE_S, is_bulk=is_bulk)
-        except ProviderBusy:
-            return False
-        return True
-
-    def leave(self) -> None:
-        """Give the place to whoever waits longest."""
-        self._moved_at_s = self._clock()
-        self._places.give_back()
 
 
 class Fleet:
@@ -136,10 +74,8 @@ class Fleet:
         self._breaker = breaker
         self._limiter = limiter
         self._clock = clock
-        outside = [name for name, account in self._accounts.items() if _is_outside(account)]
-        places = math.ceil(concurrency * _SHARE)
-        # A lone account takes nothing from others.
-        self._desks = {name: _Desk(places, clock) for name in outside} if len(outside) > 1 else {}
+        self._desks = Desks(accounts, concurrency, clock)
+        self._former: WeakSet[Provider] = WeakSet()
         # Until when an account, or a domain at an account, is not asked.
         self._paused: dict[tuple[str, UUID | None], float] = {}
 
@@ -150,31 +86,36 @@ class Fleet:
 
     @property
     def accounts(self) -> Mapping[str, Provider]:
-        """By their names."""
+        """The platform's, by their names."""
         return self._accounts
 
     async def take(
-        self, ways: Collection[Provider], domain_id: UUID, *, is_bulk: bool = False
+        self,
+        ways: Collection[Provider],
+        domain_id: UUID,
+        *,
+        tenant_id: UUID,
+        receivers: Collection[str] = (),
+        is_bulk: bool = False,
     ) -> Place | None:
         """A place at the first account that may be asked now about mail from the domain.
 
-        Where no account may be asked by anybody it waits for a moment, and where none may then,
-        gives None. For a domain that is paused alone nobody waits: others need the delivery.
+        receivers are the domains of the recipients. Where an account of the platform may be asked
+        by nobody it waits for a moment, and where none may then, gives None. For a domain that is
+        paused alone, or a tenant's own account, nobody waits: others need the delivery.
         """
-        place = await self._take(ways, domain_id, is_bulk=is_bulk)
+        place = await self._take(ways, domain_id, tenant_id, receivers, is_bulk=is_bulk)
         if place is not None:
             return place
         wait_s = min(self._wait_s(way.account, None) for way in ways)
-        if not wait_s:
+        if not wait_s or all(way.account not in self._accounts for way in ways):
             return None
         await asyncio.sleep(min(PATIENCE_S, wait_s))
-        return await self._take(ways, domain_id, is_bulk=is_bulk)
+        return await self._take(ways, domain_id, tenant_id, receivers, is_bulk=is_bulk)
 
     def is_ready(self, way: Provider, domain_id: UUID) -> bool:
         """Whether an account may be asked now about mail from the domain."""
-        desk = self._desks.get(way.account)
-        is_stuck = desk is not None and desk.is_stuck
-        return not is_stuck and not self._wait_s(way.account, domain_id)
+        return not self._desks.is_stuck(way) and not self._wait_s(way.account, domain_id)
 
     def shortest_wait_s(self, ways: Iterable[Provider], domain_id: UUID) -> float:
         """How long until one of them may be asked, at least a moment."""
@@ -192,6 +133,8 @@ class Fleet:
     ) -> None:
         """Take in what an answer says about the account, or about this sender at it."""
         outcome, account = worst_outcome(result), provider.account
+        if provider in self._former:
+            return
         if not result.was_asked:
             call.record_nothing()
         elif result.concerns == "sender" and outcome in _SENDER_PAUSES_S:
@@ -208,20 +151,50 @@ class Fleet:
         if result.pause_s is not None:
             self._pause(account, None, result.pause_s)
 
+    def forget(self, provider: Provider) -> None:
+        """Begin anew with an account that another one takes the place of, or none does.
+
+        What its last handovers still say is about what it was.
+        """
+        self._former.add(provider)
+        self._breaker.forget(provider.account)
+        for key in [key for key in self._paused if key[0] == provider.account]:
+            del self._paused[key]
+
     def states(self) -> list[AccountState]:
-        """How each account that reaches outside does, as this process sees it."""
-        return [self._state(account) for account in self._accounts.values() if _is_outside(account)]
+        """How each account of the platform that reaches outside does, as this process sees it."""
+        return [
+            self.state_of(account) for account in self._accounts.values() if _is_outside(account)
+        ]
+
+    def state_of(self, provider: Provider) -> AccountState:
+        """How one account does, the platform's or a tenant's."""
+        breaker = self._breaker.state(provider.account)
+        wait_s = self._wait_s(provider.account, None)
+        if breaker is not BreakerState.CLOSED:
+            condition = AccountCondition(breaker.value)
+        else:
+            condition = AccountCondition.PAUSED if wait_s else AccountCondition.WELL
+        return AccountState(provider.account, provider.name, condition, wait_s or None)
 
     async def _take(
-        self, ways: Iterable[Provider], domain_id: UUID, *, is_bulk: bool
+        self,
+        ways: Iterable[Provider],
+        domain_id: UUID,
+        tenant_id: UUID,
+        receivers: Collection[str],
+        *,
+        is_bulk: bool,
     ) -> Place | None:
         for way in ways:
             if not self.is_ready(way, domain_id):
                 continue
-            desk = self._desks.get(way.account)
-            if desk is not None and not await desk.enter(is_bulk=is_bulk):
+            place = await self._desks.enter(way, tenant_id, receivers, is_bulk=is_bulk)
+            if place is None:
+                # One that is merely busy gets its mail later: nobody else is to have it.
+                if self._desks.is_bounded(way) and not self._desks.is_stuck(way):
+                    return None
                 continue
-            place = Place(way, desk)
             try:
                 # Again, because waiting for the place may have taken a while.
                 is_free = not self._wait_s(way.account, domain_id)
@@ -261,15 +234,6 @@ class Fleet:
             else:
                 del self._paused[key]
         return max(waits)
-
-    def _state(self, provider: Provider) -> AccountState:
-        breaker = self._breaker.state(provider.account)
-        wait_s = self._wait_s(provider.account, None)
-        if breaker is not BreakerState.CLOSED:
-            condition = AccountCondition(breaker.value)
-        else:
-            condition = AccountCondition.PAUSED if wait_s else AccountCondition.WELL
-        return AccountState(provider.account, provider.name, condition, wait_s or None)
 
 
 def _is_outside(account: Provider) -> bool:

@@ -9,6 +9,7 @@ from tallypost_providers.errors import EnvelopeNotKept, NoRouteAvailable
 from tallypost_providers.types import Outcome, Provider, SendResult
 from tallypost_worker.fleet import Fleet
 from tallypost_worker.settlements import may_fail_over
+from tallypost_worker.tenant_routes import TenantRoutes
 
 _SETTLED = frozenset({Outcome.ACCEPTED, Outcome.REJECTED})
 
@@ -18,29 +19,22 @@ def is_bulk(email: LoadedEmail) -> bool:
     return email.claim.lane == Lane.BULK
 
 
-def ways_of(email: LoadedEmail, fleet: Fleet) -> Sequence[Provider]:
+def receivers_of(email: LoadedEmail) -> frozenset[str]:
+    """The domains of the recipients that it is still to be sent to."""
+    return frozenset(to.address.rpartition("@")[2].lower() for to in email.recipients)
+
+
+def ways_of(email: LoadedEmail, routes: TenantRoutes, fleet: Fleet) -> Sequence[Provider]:
     """The accounts that may take it, the one to ask first at the head."""
-    mail = router.Mail(
-        email_id=email.claim.email_id,
-        mode=email.mode,
-        domain_id=email.domain_id,
-        lane=email.claim.lane,
-        tags={tag.name: tag.value for tag in email.tags},
-        is_partial=email.is_partial,
-    )
-    named = router.pick((), mail, fleet.platform)
-    return router.candidates(
-        named, fleet.accounts, mail, refused_by=email.refused_by, warm_share=fleet.warm_share
-    )
+    return _candidates(email, routes, fleet, is_partial=email.is_partial)
 
 
-def no_way(email: LoadedEmail, fleet: Fleet) -> Exception:
-    """Why `ways_of` gave none: for good, or until somebody adds an account."""
-    is_outside = email.mode == "live"
-    exists = any(
-        account.capabilities.reaches_outside == is_outside for account in fleet.accounts.values()
-    )
-    return EnvelopeNotKept() if exists else NoRouteAvailable()
+def no_way(email: LoadedEmail, routes: TenantRoutes, fleet: Fleet) -> Exception:
+    """Why `ways_of` gave none: for good, or until somebody changes an account or a record."""
+    is_complete = _is_complete(email, routes, fleet)
+    if email.is_partial and is_complete and _candidates(email, routes, fleet, is_partial=False):
+        return EnvelopeNotKept()
+    return NoRouteAvailable()
 
 
 def others_after(
@@ -59,3 +53,38 @@ def others_after(
         and way.account not in email.refused_by
         and (way.capabilities.keeps_envelope or not is_partial)
     ]
+
+
+def _is_complete(email: LoadedEmail, routes: TenantRoutes, fleet: Fleet) -> bool:
+    """Whether all accounts that its route names could be asked; one that is off, or where the
+    domain is not verified, may be one that can send it."""
+    named = router.pick(routes.routes, _mail(email, is_partial=True), fleet.platform)
+    return all(
+        name in routes.accounts and (name, email.domain_id) not in routes.unverified
+        for name in named
+    )
+
+
+def _mail(email: LoadedEmail, *, is_partial: bool) -> router.Mail:
+    return router.Mail(
+        email_id=email.claim.email_id,
+        mode=email.mode,
+        domain_id=email.domain_id,
+        lane=email.claim.lane,
+        tags={tag.name: tag.value for tag in email.tags},
+        is_partial=is_partial,
+    )
+
+
+def _candidates(
+    email: LoadedEmail, routes: TenantRoutes, fleet: Fleet, *, is_partial: bool
+) -> list[Provider]:
+    mail = _mail(email, is_partial=is_partial)
+    return router.candidates(
+        router.pick(routes.routes, mail, fleet.platform),
+        routes.accounts,
+        mail,
+        refused_by=email.refused_by,
+        unverified=routes.unverified,
+        warm_share=fleet.warm_share,
+    )

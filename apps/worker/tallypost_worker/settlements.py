@@ -1,6 +1,7 @@
 """Builds what goes on record for each way in which an email's turn can end."""
 
 import math
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -8,7 +9,8 @@ import msgspec
 from tallypost_core.ids import new_id
 from tallypost_core.object_store import ObjectNotFound
 from tallypost_domain.emails.lifecycle import RecipientEvent
-from tallypost_domain.queue.loading import LoadedEmail
+from tallypost_domain.emails.types import LOOK_UP, LOOK_UP_PLANNED
+from tallypost_domain.queue.loading import LoadedEmail, Silence
 from tallypost_domain.queue.types import (
     Claim,
     RecipientChange,
@@ -19,6 +21,7 @@ from tallypost_domain.queue.types import (
 )
 from tallypost_providers.base import clip
 from tallypost_providers.errors import EmailNotBuildable, EnvelopeNotKept
+from tallypost_providers.look_ups import FoundMessage
 from tallypost_providers.types import (
     Outcome,
     OutgoingEmail,
@@ -58,11 +61,16 @@ def handed_over(
     duration_s: float,
     *,
     fails_over: bool,
+    look_up_in_s: float | None = None,
 ) -> Settlement:
     """A provider answered, or kept silent, about the recipients that it was asked for.
 
-    fails_over: `may_fail_over` holds, and there is another account to ask.
+    fails_over: `may_fail_over` holds, and there is another account to ask. look_up_in_s: it kept
+    silent about somebody, and is asked after this time.
     """
+    if look_up_in_s is not None:
+        evidence = {**result.evidence, LOOK_UP_PLANNED: "planned"}
+        result = msgspec.structs.replace(result, evidence=evidence)
     return Settlement(
         claim=claim,
         worker_id=worker_id,
@@ -76,6 +84,7 @@ def handed_over(
         ),
         changes=(*changes_of(result), *_suppressed(email)),
         fails_over=fails_over,
+        look_up_in_s=look_up_in_s,
         as_loaded=_as_loaded(email, claim),
     )
 
@@ -130,6 +139,60 @@ def postponed(
     )
 
 
+def put_off_look_up(email: LoadedEmail, worker_id: UUID, look_up_in_s: float) -> Settlement:
+    """The provider was not asked whether it took the email, or does not know it yet."""
+    return Settlement(
+        claim=email.claim,
+        worker_id=worker_id,
+        attempt=None,
+        changes=(),
+        look_up_in_s=look_up_in_s,
+        as_loaded=_as_loaded(email, email.claim),
+    )
+
+
+def looked_up(
+    email: LoadedEmail,
+    worker_id: UUID,
+    silence: Silence,
+    found: Mapping[UUID, FoundMessage],
+    *,
+    missing: str,
+    evidence: Mapping[str, str],
+    duration_s: float,
+    look_up_in_s: float | None,
+) -> Settlement:
+    """The provider of a silent handover has those who are found, by recipient.
+
+    missing says why the others are not among them. They are on record and left to the stream's
+    policy, unless they are looked up again after look_up_in_s.
+    """
+    asked_about = silence.recipients if look_up_in_s is None else found
+    result = SendResult(
+        recipients=tuple(_looked_up(id_, found.get(id_), missing) for id_ in asked_about),
+        provider_message_id=next((each.provider_message_id for each in found.values()), None),
+        phase=LOOK_UP,
+        evidence=evidence,
+    )
+    return Settlement(
+        claim=email.claim,
+        worker_id=worker_id,
+        attempt=attempt_of(
+            result,
+            attempt_id=new_id(),
+            number=email.claim.attempt,
+            provider=silence.provider,
+            account=silence.account,
+            duration_s=duration_s,
+        ),
+        changes=tuple(_as_looked_up(change, found) for change in changes_of(result)),
+        look_up_in_s=look_up_in_s,
+        # A proof counts however late it comes; that there was none is nothing to another worker.
+        only_if_current=not found,
+        as_loaded=_as_loaded(email, email.claim),
+    )
+
+
 def given_up(email: LoadedEmail, claim: Claim, worker_id: UUID, reason: str) -> Settlement:
     """Nothing has left, and trying again would fail in the same way: a dead letter."""
     changes = tuple(
@@ -167,6 +230,28 @@ def _as_loaded(email: LoadedEmail, claim: Claim) -> StoredEmail:
         is_current=True,
         status=email.status,
         statuses=email.statuses,
+    )
+
+
+def _looked_up(recipient_id: UUID, message: FoundMessage | None, missing: str) -> RecipientResult:
+    if message is None:
+        return RecipientResult(
+            recipient_id=recipient_id, outcome=Outcome.AMBIGUOUS, detail=clip(missing)
+        )
+    return RecipientResult(
+        recipient_id=recipient_id,
+        outcome=Outcome.ACCEPTED,
+        detail=clip(f"found when the provider was asked: {message.status}"),
+    )
+
+
+def _as_looked_up(change: RecipientChange, found: Mapping[UUID, FoundMessage]) -> RecipientChange:
+    message = found.get(change.recipient_id)
+    return msgspec.structs.replace(
+        change,
+        # Nobody spoke to the recipient's server: the words are all that an event can tell.
+        data={**change.data, "detail": change.detail},
+        provider_message_id=None if message is None else message.provider_message_id,
     )
 
 

@@ -70,6 +70,12 @@ _FAILOVERS = Counter(
     ("provider",),
     registry=REGISTRY,
 )
+_LOOK_UPS = Counter(
+    "tallypost_look_ups_total",
+    "Questions to a provider whether it took an email, by what came of them.",
+    ("provider", "result"),
+    registry=REGISTRY,
+)
 _FLUSH_DURATION = Histogram(
     "tallypost_accept_flush_duration_seconds",
     "Time that one commit of accepted emails took in the database.",
@@ -157,6 +163,30 @@ _SINGLE_FLIGHT_CALLS = Counter(
     ("flight", "result"),
     registry=REGISTRY,
 )
+_SUBSCRIBER_EVENTS = Counter(
+    "tallypost_subscriber_events_total",
+    "Events that a subscriber handled, that failed and come again, and that were given up.",
+    ("subscriber", "result"),
+    registry=REGISTRY,
+)
+_SUBSCRIBER_HANGING = Gauge(
+    "tallypost_hanging_subscribers",
+    "Whether a subscriber does not come back from an event whose time is over: 1, else 0.",
+    ("subscriber",),
+    registry=REGISTRY,
+)
+_SUBSCRIBER_WAITING = Gauge(
+    "tallypost_subscriber_waiting_events",
+    "Events that wait for a subscriber, over all workers; counted to 100000.",
+    ("subscriber",),
+    registry=REGISTRY,
+)
+_SUBSCRIBER_DEAD = Gauge(
+    "tallypost_subscriber_dead_events",
+    "Events that a subscriber was given up for, over all workers; counted to 100000.",
+    ("subscriber",),
+    registry=REGISTRY,
+)
 _SPANS = Counter(
     "tallypost_spans_total",
     "Spans of traces that were finished. Those that are never sent or failed were dropped.",
@@ -213,6 +243,11 @@ def record_provider_busy(provider: str) -> None:
 def record_failover(provider: str) -> None:
     """Count one handover whose email goes on from this provider to another account."""
     _FAILOVERS.labels(provider).inc()
+
+
+def record_look_up(provider: str, result: str) -> None:
+    """Count one question about an unconfirmed email; result is `found`, `missing` or `failed`."""
+    _LOOK_UPS.labels(provider, result).inc()
 
 
 def record_claim(size: int, duration_s: float) -> None:
@@ -272,6 +307,22 @@ def record_bulkhead_entry(bulkhead: str, result: str) -> None:
 def record_single_flight(flight: str, result: str) -> None:
     """Count one call of an operation; result is `ran` or `joined`."""
     _SINGLE_FLIGHT_CALLS.labels(flight, result).inc()
+
+
+def record_subscriber_event(subscriber: str, result: str) -> None:
+    """Count one event for a plugin; result is `handled`, `failed` or `dead`."""
+    _SUBSCRIBER_EVENTS.labels(subscriber, result).inc()
+
+
+def record_subscriber_hanging(subscriber: str, is_hanging: bool) -> None:
+    """Report whether a plugin does not come back from an event."""
+    _SUBSCRIBER_HANGING.labels(subscriber).set(is_hanging)
+
+
+def record_subscriber_backlog(subscriber: str, waiting: int, dead: int) -> None:
+    """Report how many events wait for a plugin, and how many it was given up for."""
+    _SUBSCRIBER_WAITING.labels(subscriber).set(waiting)
+    _SUBSCRIBER_DEAD.labels(subscriber).set(dead)
 
 
 def record_egress(egress: str, result: str, duration_s: float) -> None:

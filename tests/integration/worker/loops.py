@@ -11,8 +11,16 @@ from tallypost_core.object_store import ObjectStore
 from tallypost_domain.db.pools import create_pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
 from tallypost_domain.emails.types import Lane
+from tallypost_domain.routing.directory import RoutingDirectory
+from tallypost_domain.routing.types import OpenedAccount
 from tallypost_providers.base import same_for_all
-from tallypost_providers.types import Capabilities, Outcome, OutgoingEmail, SendResult
+from tallypost_providers.types import (
+    Capabilities,
+    Outcome,
+    OutgoingEmail,
+    Provider,
+    SendResult,
+)
 from tallypost_resilience.breaker import Breaker
 from tallypost_resilience.circuit import BreakerConfig
 from tallypost_resilience.limiter import LocalLimiter
@@ -23,7 +31,9 @@ from tallypost_worker.delivery_loop import DeliveryLoop
 from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.fleet import Fleet, judge_handover
 from tallypost_worker.heartbeat import Heartbeat
+from tallypost_worker.look_ups import LookUpWaits
 from tallypost_worker.recorder import Recorder
+from tallypost_worker.tenant_routes import RouteBook
 from tallypost_worker.wakeups import DueTenants
 from tests.support.database import KEY_RING, PEPPERS
 
@@ -87,6 +97,11 @@ class FakeProvider:
         """Nothing to give back."""
 
 
+def no_accounts(account: OpenedAccount) -> Provider:
+    """For tests in which no tenant has an account of its own."""
+    raise AssertionError(f"nobody makes account {account.id}")
+
+
 class Running(Struct, frozen=True):
     """The parts of a loop that runs."""
 
@@ -101,19 +116,21 @@ class Running(Struct, frozen=True):
 @asynccontextmanager
 async def running_loop(
     url: str,
-    provider: FakeProvider,
+    provider: Provider,
     objects: ObjectStore,
     *,
-    others: Sequence[FakeProvider] = (),
+    others: Sequence[Provider] = (),
     breaker: BreakerConfig = NEVER_OPENS,
     beat_url: str | None = None,
     concurrency: int = 5,
     policy: RetryPolicy = QUICK,
+    look_up_waits: LookUpWaits | None = None,
+    create_own: Callable[[OpenedAccount], Provider] = no_accounts,
 ) -> AsyncIterator[Running]:
     """Deliver until the block ends, and then drain, as a worker process does.
 
     url logs in as tp_deliver; beat_url is where the heart beats, if elsewhere. others are asked
-    after provider.
+    after provider; create_own makes the accounts of tenants.
     """
     worker_id = new_id()
     pool = await create_pool(url, size=4, app="test")
@@ -121,23 +138,27 @@ async def running_loop(
     due = DueTenants(pool, beat_url or url)
     recorder = Recorder(pool, worker_id, policy, on_due_again=due.note_claim)
     samples = DeliverySamples(worker_id)
+    fleet = Fleet(
+        [provider, *others],
+        concurrency=concurrency,
+        breaker=Breaker("test", breaker, judge=judge_handover),
+        limiter=LocalLimiter(),
+    )
+    routes = RouteBook(RoutingDirectory(pool, KEY_RING), fleet, create_own)
     loop = DeliveryLoop(
         pool,
         worker_id,
         PEPPERS,
         delivery=Delivery(
             worker_id,
-            fleet=Fleet(
-                [provider, *others],
-                concurrency=concurrency,
-                breaker=Breaker("test", breaker, judge=judge_handover),
-                limiter=LocalLimiter(),
-            ),
+            fleet=fleet,
+            routes=routes,
             assembler=Assembler(pool, objects, SigningKeyDirectory(pool, KEY_RING)),
             recorder=recorder,
             heartbeat=heartbeat,
             samples=samples,
             timeout_s=5.0,
+            look_up_waits=look_up_waits,
         ),
         recorder=recorder,
         heartbeat=heartbeat,
@@ -165,6 +186,7 @@ async def running_loop(
                 await loop.wait_until_drained()
                 await recorder.wait_until_idle()
                 await loop.return_unsent()
+            await routes.close()
             for task in background:
                 task.cancel()
             beating.set()

@@ -11,7 +11,7 @@ from tallypost_domain.queue.sweeps import sweep_abandoned
 from tallypost_simulators.smtp_faults import Fault, Faults
 from tallypost_simulators.smtp_reception import ReceivedMessage
 from tallypost_simulators.smtp_sink import SMTPSink
-from tallypost_worker import app
+from tallypost_worker import app, parts
 from tests.integration.queue.harness import POLICY, Harness
 from tests.integration.worker.loops import FakeProvider, running_loop, until
 from tests.support.database import SeededTenant
@@ -140,7 +140,7 @@ async def test_provider_that_cannot_be_closed_costs_no_result(
     hangs: bool,
 ) -> None:
     provider = _Stubborn(hangs=hangs)
-    monkeypatch.setattr(app, "create_accounts", lambda *_: [provider])
+    monkeypatch.setattr(parts, "create_accounts", lambda *_: [provider])
     monkeypatch.setattr(app, "_CLOSE_LIMIT_S", 0.2)
     environment = worker_environment(
         queue.database, redis_url=redis_url, objects=tmp_path, smtp_port=25

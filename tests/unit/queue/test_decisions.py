@@ -38,6 +38,8 @@ class Case(Struct, frozen=True, kw_only=True):
     hold: bool = False
     retry_in_s: float | None = 0.0
     retry_after_s: float | None = None
+    look_up_in_s: float | None = None
+    is_look_up: bool = False
     accepted: str = ""
     applied: str = ""
     doubled: str = ""
@@ -129,6 +131,67 @@ CASES = [
          "retry", delay_s=20, applied="a", attempts=2),
     case("sent again and rejected", "a=unconfirmed", "a=rejected", "a=bounced", "bounced",
          "delete", applied="a", attempts=2),
+    # Where the provider can be asked, it is asked before the policy counts, whatever that is.
+    case("silence, to be looked up, resend", "a=queued", "a=unconfirmed", "a=unconfirmed",
+         "unconfirmed", "retry", look_up_in_s=60, delay_s=60, applied="a"),
+    case("silence, to be looked up, hold", "a=queued", "a=unconfirmed", "a=unconfirmed",
+         "unconfirmed", "retry", look_up_in_s=60, delay_s=60, applied="a", on_unconfirmed="hold"),
+    case("silence, to be looked up after the last attempt", "a=deferred", "a=unconfirmed",
+         "a=unconfirmed", "unconfirmed", "retry", look_up_in_s=60, delay_s=60, applied="a",
+         attempts=4),
+    case("one silent, to be looked up, the other used up", "a=queued b=deferred",
+         "a=unconfirmed b=deferred", "a=unconfirmed b=failed", "unconfirmed", "retry",
+         look_up_in_s=60, delay_s=60, applied="ab", gave_up="b", attempts=4),
+    case("one rejected, one silent, to be looked up", "a=queued b=queued",
+         "a=rejected b=unconfirmed", "a=bounced b=unconfirmed", "unconfirmed", "retry",
+         look_up_in_s=60, delay_s=60, applied="ab", on_unconfirmed="hold"),
+    case("nobody silent, nothing to look up", "a=queued", "a=deferred", "a=deferred", "deferred",
+         "retry", look_up_in_s=60, delay_s=10, applied="a"),
+    case("silence to be looked up, recorded late", "a=queued", "a=unconfirmed", "a=queued",
+         "queued", "keep", look_up_in_s=60, is_current=False),
+    case("look-up put off", "a=unconfirmed", "", "a=unconfirmed", "unconfirmed", "retry",
+         has_attempt=False, look_up_in_s=30, delay_s=30, on_unconfirmed="hold"),
+    case("look-up put off after the last attempt", "a=unconfirmed", "", "a=unconfirmed",
+         "unconfirmed", "retry", has_attempt=False, look_up_in_s=30, delay_s=30, attempts=4),
+    case("look-up put off, settled meanwhile", "a=sent", "", "a=sent", "sent", "delete",
+         has_attempt=False, look_up_in_s=30),
+    case("look-up put off when it is somebody else's", "a=unconfirmed", "", "a=unconfirmed",
+         "unconfirmed", "keep", has_attempt=False, look_up_in_s=30, is_current=False),
+    case("found", "a=unconfirmed", "a=accepted", "a=sent", "sent", "delete", is_look_up=True,
+         accepted="a", applied="a", on_unconfirmed="hold"),
+    case("one found, the other looked up again", "a=unconfirmed b=unconfirmed", "a=accepted",
+         "a=sent b=unconfirmed", "unconfirmed", "retry", is_look_up=True, look_up_in_s=120,
+         delay_s=120, accepted="a", applied="a", on_unconfirmed="hold"),
+    case("found beside one who was put off", "a=unconfirmed b=deferred", "a=accepted",
+         "a=sent b=deferred", "deferred", "retry", is_look_up=True, delay_s=10, accepted="a",
+         applied="a"),
+    case("found by a worker that lost the row", "a=unconfirmed", "a=accepted", "a=sent", "sent",
+         "clear", is_look_up=True, is_current=False, accepted="a", applied="a"),
+    case("found, and known by a late acceptance", "a=sent", "a=accepted", "a=sent", "sent",
+         "delete", is_look_up=True),
+    # Not found: the policy counts, at once.
+    case("not found, resend", "a=unconfirmed", "a=unconfirmed", "a=unconfirmed", "unconfirmed",
+         "retry", is_look_up=True, applied="a"),
+    case("not found, resend, attempts used up", "a=unconfirmed", "a=unconfirmed",
+         "a=unconfirmed", "unconfirmed", "wait_for_proof", is_look_up=True, applied="a",
+         attempts=4),
+    case("not found, hold", "a=unconfirmed", "a=unconfirmed", "a=unconfirmed", "unconfirmed",
+         "wait_for_proof", is_look_up=True, applied="a", on_unconfirmed="hold"),
+    case("one found, the other not, hold", "a=unconfirmed b=unconfirmed",
+         "a=accepted b=unconfirmed", "a=sent b=unconfirmed", "unconfirmed", "wait_for_proof",
+         is_look_up=True, accepted="a", applied="ab", on_unconfirmed="hold"),
+    case("not found, hold, beside one who was put off", "a=unconfirmed b=deferred",
+         "a=unconfirmed", "a=unconfirmed b=deferred", "unconfirmed", "retry", is_look_up=True,
+         delay_s=10, applied="a", on_unconfirmed="hold"),
+    case("not found, resend, beside one who was put off", "a=unconfirmed b=deferred",
+         "a=unconfirmed", "a=unconfirmed b=deferred", "unconfirmed", "retry", is_look_up=True,
+         delay_s=20, applied="a", attempts=2),
+    case("one found, the other not, resend", "a=unconfirmed b=unconfirmed",
+         "a=accepted b=unconfirmed", "a=sent b=unconfirmed", "unconfirmed", "retry",
+         is_look_up=True, accepted="a", applied="ab"),
+    case("not found beside one who is settled, resend", "a=suppressed b=unconfirmed",
+         "b=unconfirmed", "a=suppressed b=unconfirmed", "unconfirmed", "retry", is_look_up=True,
+         applied="b"),
     # Nothing was handed over: nothing counts against the email.
     case("postponed", "a=queued", "", "a=queued", "queued", "retry", has_attempt=False,
          retry_in_s=30, delay_s=30),
@@ -217,7 +280,8 @@ def settle(row: Case) -> tuple[Settlement, StoredEmail, Decision]:
     claim = Claim(new_id(), new_id(), "transactional", fence=1, attempt=row.attempts)
     attempt = Attempt(
         id=new_id(), number=row.attempts, provider="smtp", account="smtp",
-        outcome=Outcome.ACCEPTED, phase="final", recipients=(), evidence={},
+        outcome=Outcome.ACCEPTED, phase="lookup" if row.is_look_up else "final", recipients=(),
+        evidence={},
         provider_message_id=None, duration_s=0.1,
     )  # fmt: skip
     settlement = Settlement(
@@ -232,6 +296,7 @@ def settle(row: Case) -> tuple[Settlement, StoredEmail, Decision]:
         ),
         hold=row.hold,
         retry_in_s=row.retry_in_s,
+        look_up_in_s=row.look_up_in_s,
     )
     statuses = {id_: RecipientStatus(word) for id_, word in read(row.before).items()}
     stored = StoredEmail(

@@ -26,9 +26,10 @@ BOUNDED_LABELS = {
     "source",
     "state",
     "status_class",
+    "subscriber",
 }
 PAGE = Path(__file__).parents[3] / "docs/telemetry.md"
-UNITS = ("_seconds", "_emails", "_bytes", "_circuits")
+UNITS = ("_seconds", "_emails", "_bytes", "_circuits", "_subscribers", "_events")
 
 
 class SampleBreaker:
@@ -72,6 +73,10 @@ def _every_metric_has_a_sample() -> None:
     metrics.record_egress("sample", "2xx", 0.1)
     metrics.record_provider_busy("smtp")
     metrics.record_failover("smtp")
+    metrics.record_look_up("sendgrid", "found")
+    metrics.record_subscriber_event("sample", "handled")
+    metrics.record_subscriber_hanging("sample", False)
+    metrics.record_subscriber_backlog("sample", 7, 1)
     metrics.record_span()
     metrics.record_span_export("sent", 1)
     breaker_states.watch(SAMPLE_BREAKER)

@@ -19,7 +19,7 @@ from tallypost_worker.fleet import BREAKER, Fleet
 from tests.unit.providers.emails import make_email
 from tests.unit.providers.test_router import Account
 
-DOMAIN, OTHER_DOMAIN = new_id(), new_id()
+DOMAIN, OTHER_DOMAIN, TENANT = new_id(), new_id(), new_id()
 CONFIG = BreakerConfig(window_s=30, min_calls=2, open_s=5, longest_open_s=20)
 BAD = [Outcome.UNAVAILABLE, Outcome.AMBIGUOUS]
 GOOD = [Outcome.ACCEPTED, Outcome.REJECTED, Outcome.DEFERRED, Outcome.THROTTLED]
@@ -69,7 +69,7 @@ async def ask(fleet: Fleet, account: Account, result: SendResult) -> None:
 
 async def taken(fleet: Fleet, accounts: Sequence[Account], domain_id: UUID = DOMAIN) -> str | None:
     """Which account gives a place, which is given back at once."""
-    place = await fleet.take(accounts, domain_id)
+    place = await fleet.take(accounts, domain_id, tenant_id=TENANT)
     if place is None:
         return None
     with place:
@@ -183,14 +183,14 @@ async def test_account_whose_rate_is_used_up_is_passed_over(
 async def test_account_that_hangs_is_passed_over_and_a_busy_one_is_waited_for(
     fleet: Fleet, accounts: tuple[Account, Account], clock: FakeClock
 ) -> None:
-    places = [await fleet.take(accounts[:1], DOMAIN) for _ in range(6)]
+    places = [await fleet.take(accounts[:1], DOMAIN, tenant_id=TENANT) for _ in range(6)]
     waiting = asyncio.create_task(taken(fleet, accounts))
     await asyncio.sleep(0)
     assert places[0] is not None
     with places[0]:
         """It comes to its end."""
     assert await waiting == "first"
-    places[0] = await fleet.take(accounts[:1], DOMAIN)
+    places[0] = await fleet.take(accounts[:1], DOMAIN, tenant_id=TENANT)
     clock.now_s += 3
     assert await taken(fleet, accounts) == "second"
     assert places[1] is not None
@@ -207,7 +207,7 @@ async def test_lone_account_may_use_the_whole_process(clock: FakeClock) -> None:
         breaker=Breaker("test", CONFIG, clock=clock),
         limiter=LocalLimiter(),
     )
-    assert None not in [await fleet.take([only], DOMAIN) for _ in range(10)]
+    assert None not in [await fleet.take([only], DOMAIN, tenant_id=TENANT) for _ in range(10)]
 
 
 async def test_where_no_account_may_be_asked_it_waits_for_a_moment_only(
@@ -270,3 +270,31 @@ async def test_cancelled_handover_says_nothing(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert await taken(fleet, accounts) == "first"
+
+
+async def test_account_of_a_tenant_that_is_busy_keeps_its_mail_and_one_that_hangs_does_not(
+    clock: FakeClock,
+) -> None:
+    platform, own = Account("platform"), Account("own")
+    fleet = Fleet(
+        [platform],
+        concurrency=10,
+        breaker=Breaker("test", CONFIG, clock=clock),
+        limiter=LocalLimiter(clock=clock),
+        clock=clock,
+    )
+    ways = [own, platform]
+    busy = [await fleet.take(ways, DOMAIN, tenant_id=TENANT) for _ in range(2)]
+    assert [place.provider.account for place in busy if place is not None] == ["own", "own"]
+    waiting = asyncio.create_task(fleet.take(ways, DOMAIN, tenant_id=TENANT))
+    await asyncio.sleep(0)
+    assert await fleet.take(ways, DOMAIN, tenant_id=TENANT) is None
+    clock.now_s += 3
+    place = await fleet.take(ways, DOMAIN, tenant_id=TENANT)
+    assert place is not None
+    assert place.provider.account == "platform"
+    assert busy[0] is not None
+    busy[0].release()
+    freed = await waiting
+    assert freed is not None
+    assert freed.provider.account == "own"

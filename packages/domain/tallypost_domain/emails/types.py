@@ -2,7 +2,7 @@
 
 import datetime as dt
 import enum
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -10,6 +10,12 @@ from msgspec import Struct
 from tallypost_providers.types import Mode
 
 RecipientKind = Literal["to", "cc", "bcc"]
+
+LOOK_UP: Final = "lookup"
+"""The phase of an attempt by which nothing was handed over: a provider was asked what it took."""
+
+LOOK_UP_PLANNED: Final = "look_up"
+"""Stands in the evidence of a handover without an answer about which its provider will be asked."""
 
 
 class Lane(enum.StrEnum):

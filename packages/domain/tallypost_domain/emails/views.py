@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tallypost_domain.emails.lifecycle import RecipientStatus, last_event
 from tallypost_domain.emails.models import Email, EmailContent, Recipient
-from tallypost_domain.emails.types import RecipientKind, Tag
+from tallypost_domain.emails.types import LOOK_UP, LOOK_UP_PLANNED, RecipientKind, Tag
 from tallypost_providers.types import Mode, Outcome, message_id
 from tallypost_telemetry.trace_contexts import trace_id_of
 
@@ -60,7 +60,7 @@ class EmailView(Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
-    """One handover to a provider."""
+    """One handover to a provider, or one look-up there."""
 
     id: UUID
     attempt: int
@@ -76,6 +76,17 @@ class AttemptView(Struct, frozen=True, kw_only=True):
     provider_message_id: str | None
     duration_s: float
     created_at: dt.datetime
+
+    @property
+    def is_look_up(self) -> bool:
+        """Whether nothing was handed over: the provider was asked what it took."""
+        return self.phase == LOOK_UP
+
+    @property
+    def waits_for_look_up(self) -> bool:
+        """Whether it got no answer, and its provider is to be asked about it; a look-up after it
+        tells what came of that."""
+        return self.outcome == Outcome.AMBIGUOUS and LOOK_UP_PLANNED in self.evidence
 
     def is_followed_at_once_by(self, following: "AttemptView") -> bool:
         """Whether the next handover belongs to the same round: another account was asked."""

@@ -74,8 +74,9 @@ def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> 
         if current is None or not (stored.is_current or is_accepted):
             continue
         if current not in PENDING:
-            # What became of a copy too many is no news of the recipient, unless it arrived.
-            if is_accepted:
+            # What became of a copy too many is no news of the recipient, unless it arrived. What
+            # a look-up finds may be the copy that is known.
+            if is_accepted and not _is_look_up(settlement):
                 doubled.append(change)
             continue
         after = next_status(current, change.event)
@@ -118,6 +119,22 @@ def _queue_action(
         return QueueAction.DELETE, None, []
     if settlement.hold:
         return QueueAction.HOLD, None, []
+    action, delay_s, gave_up = _by_policy(settlement, stored, statuses, policy)
+    if unconfirmed and settlement.look_up_in_s is not None:
+        # Nothing is sent again, nor left to a person, before the provider was asked.
+        return QueueAction.RETRY, settlement.look_up_in_s, gave_up
+    return action, delay_s, gave_up
+
+
+def _by_policy(
+    settlement: Settlement,
+    stored: StoredEmail,
+    statuses: Mapping[UUID, RecipientStatus],
+    policy: RetryPolicy,
+) -> tuple[QueueAction, float | None, list[UUID]]:
+    """What becomes of a row with pending recipients, as the stream and the retry policy say."""
+    pending = [id_ for id_, status in statuses.items() if status in PENDING]
+    unconfirmed = [id_ for id_ in pending if statuses[id_] is RecipientStatus.UNCONFIRMED]
     sendable = set(pending) - {
         change.recipient_id for change in settlement.changes if change.event in _NEVER_AGAIN
     }
@@ -134,7 +151,9 @@ def _queue_action(
         return QueueAction.RETRY, None, []
     delay_s = _retry_delay_s(settlement, stored, policy)
     if delay_s is not None:
-        return QueueAction.RETRY, delay_s, []
+        # Whom a look-up did not find has waited for it. Whoever was put off beside them has not.
+        has_waited = _is_look_up(settlement) and sendable <= set(unconfirmed)
+        return QueueAction.RETRY, None if has_waited else delay_s, []
     # Unconfirmed recipients may have the email: they stay listed as such, and never fail. Neither
     # does anybody that this handover was not for.
     named = {change.recipient_id for change in settlement.changes}
@@ -143,6 +162,10 @@ def _queue_action(
     if len(gave_up) < len(waiting):
         return QueueAction.RETRY, 0.0, gave_up
     return (QueueAction.WAIT_FOR_PROOF if unconfirmed else QueueAction.DELETE), None, gave_up
+
+
+def _is_look_up(settlement: Settlement) -> bool:
+    return settlement.attempt is not None and settlement.attempt.is_look_up
 
 
 def _retry_delay_s(

@@ -15,12 +15,12 @@ from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Pool, transaction
 from tallypost_domain.emails.attachments import StoredAttachment
 from tallypost_domain.emails.lifecycle import PENDING, RecipientStatus
-from tallypost_domain.emails.types import RecipientKind, Tag
+from tallypost_domain.emails.types import LOOK_UP_PLANNED, RecipientKind, Tag
 from tallypost_domain.queue.claims import FIRST_FENCE_AGAIN
 from tallypost_domain.queue.record_statements import bounds
 from tallypost_domain.queue.types import Claim
 from tallypost_domain.suppressions.service import address_hashes
-from tallypost_providers.types import Mode
+from tallypost_providers.types import Mode, Outcome
 
 # What claims of one round load at once; whatever is larger waits for its share of the memory.
 _SMALL_BYTES = 64_000
@@ -33,19 +33,28 @@ _SENDABLE = PENDING - {RecipientStatus.UNCONFIRMED}
 _EMAILS = "SELECT * FROM load_emails($1, $2, $3, $4, $5, $6, $7)"
 _SUPPRESSED = "SELECT * FROM find_suppressed($1, $2, $3, $4, $5)"
 
-# Handovers of one round have one number, and fences from where the row was last sent again.
-_REFUSED = """
-    SELECT c.email_id, a.account
+# What an email's attempts say to whoever claims it again: which accounts refused it in this round,
+# and who was silent. Handovers of one round have one number, and fences from where the row was last
+# sent again; a look-up has a higher fence than the handover that it asks about.
+_TOLD = f"""
+    SELECT c.email_id, a.provider, a.account, a.outcome, a.is_look_up_planned,
+           extract(epoch FROM now() - a.created_at)::float8 AS age_s
     FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[])
         AS c (tenant_id, email_id, number, least_fence)
     CROSS JOIN LATERAL (
-        SELECT a.account FROM attempts a
+        SELECT a.provider, a.account, a.outcome, a.fence, a.created_at,
+               a.evidence ? '{LOOK_UP_PLANNED}' AS is_look_up_planned
+        FROM attempts a
         WHERE a.tenant_id = c.tenant_id AND a.email_id = c.email_id
           AND a.email_id BETWEEN $5 AND $6
-          AND a.attempt = c.number AND a.fence >= c.least_fence
-          AND a.outcome IN ('throttled', 'suspended', 'unavailable')
+          AND a.fence >= c.least_fence
+          AND (
+              a.outcome = 'ambiguous'
+              OR a.attempt = c.number AND a.outcome IN ('throttled', 'suspended', 'unavailable')
+          )
     ) a
-"""
+    ORDER BY a.fence, a.created_at
+"""  # noqa: S608 - a word
 
 _CONTENT = """
     SELECT c.html, c.text, c.attachments FROM email_contents c
@@ -68,6 +77,17 @@ class LoadedRecipient(Struct, frozen=True):
     kind: RecipientKind
     address: str
     is_suppressed: bool
+
+
+class Silence(Struct, frozen=True, kw_only=True):
+    """The last handover, where it got no answer and its provider is still to be asked about it."""
+
+    provider: str
+    account: str
+    age_s: float
+    """Since it was recorded, when the email was loaded."""
+    recipients: Mapping[UUID, str]
+    """Addresses of all who may have the email, whether or not they may be sent to again."""
 
 
 class LoadedEmail(Struct, frozen=True, kw_only=True):
@@ -101,6 +121,8 @@ class LoadedEmail(Struct, frozen=True, kw_only=True):
     """Of the span that accepted it, where that was sampled."""
     refused_by: frozenset[str] = frozenset()
     """Accounts that said in this round that they did not take it."""
+    silence: Silence | None = None
+    """To be looked up before anything else becomes of the email."""
     is_partial: bool = False
     """Somebody whom To or Cc names is not to get it: settled before, or suppressed."""
 
@@ -119,9 +141,9 @@ async def load_claimed(pool: Pool, claims: Sequence[Claim], peppers: KeyRing) ->
         # By the email's id.
         emails = {row[0]: row for row in rows}
         suppressed = await _find_suppressed(pool, tenant_ids, tenant_of, rows, peppers)
-        refused = await _find_refused(pool, claims)
+        told = await _find_told(pool, claims)
     return [
-        _loaded(claim, emails[claim.email_id], suppressed, refused.get(claim.email_id, ()))
+        _loaded(claim, emails[claim.email_id], suppressed, told.get(claim.email_id, ()))
         for claim in claims
     ]
 
@@ -152,20 +174,20 @@ async def _find_suppressed(
     return {recipient_id for row in found for recipient_id in wanted[tuple(row)]}
 
 
-async def _find_refused(pool: Pool, claims: Sequence[Claim]) -> dict[UUID, list[str]]:
-    """By email, the accounts that did not take it in this round. Asks nothing for first claims."""
+async def _find_told(pool: Pool, claims: Sequence[Claim]) -> dict[UUID, list[asyncpg.Record]]:
+    """By email, what its attempts say, oldest first. Asks nothing for first claims."""
     rounds = [
         (claim.tenant_id, claim.email_id, claim.attempt + 1, _least_fence(claim))
         for claim in claims
         if claim.fence > _least_fence(claim) + 1
     ]
-    refused: dict[UUID, list[str]] = defaultdict(list)
+    told: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
     if rounds:
         between = bounds([email_id for _, email_id, _, _ in rounds])
         async with transaction(pool, {row[0] for row in rounds}) as connection:
-            for row in await connection.fetch(_REFUSED, *columns(rounds), *between):
-                refused[row["email_id"]].append(row["account"])
-    return refused
+            for row in await connection.fetch(_TOLD, *columns(rounds), *between):
+                told[row["email_id"]].append(row)
+    return told
 
 
 def _least_fence(claim: Claim) -> int:
@@ -176,7 +198,7 @@ def _loaded(
     claim: Claim,
     row: asyncpg.Record,
     suppressed: Collection[UUID],
-    refused_by: Collection[str],
+    told: Sequence[asyncpg.Record],
 ) -> LoadedEmail:
     statuses = dict(zip(row["recipient_ids"], map(RecipientStatus, row["statuses"]), strict=True))
     sendable = _SENDABLE_AGAIN if row["on_unconfirmed"] == "resend" else _SENDABLE
@@ -206,11 +228,36 @@ def _loaded(
         statuses=statuses,
         hold_reason=_hold_reason(row),
         trace_context=row["trace_context"],
-        refused_by=frozenset(refused_by),
+        refused_by=frozenset(
+            each["account"] for each in told if Outcome(each["outcome"]).may_fail_over
+        ),
+        silence=_find_silence(
+            told,
+            {
+                id_: address
+                for id_, _, address in people
+                if statuses[id_] is RecipientStatus.UNCONFIRMED
+            },
+        ),
         is_partial=any(
             kind != "bcc" and (statuses[id_] not in sendable or id_ in suppressed)
             for id_, kind, _ in people
         ),
+    )
+
+
+def _find_silence(
+    told: Sequence[asyncpg.Record], unconfirmed: Mapping[UUID, str]
+) -> Silence | None:
+    silent = [each for each in told if each["outcome"] == Outcome.AMBIGUOUS]
+    # After a look-up in vain the last of them is that look-up.
+    if not unconfirmed or not silent or not silent[-1]["is_look_up_planned"]:
+        return None
+    return Silence(
+        provider=silent[-1]["provider"],
+        account=silent[-1]["account"],
+        age_s=silent[-1]["age_s"],
+        recipients=unconfirmed,
     )
 
 

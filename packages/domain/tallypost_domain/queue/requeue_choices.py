@@ -19,8 +19,10 @@ from tallypost_domain.queue import requeue_statements as sql
 from tallypost_domain.suppressions.service import address_hashes
 from tallypost_providers.types import Mode
 
-_PARKED = "ambiguous"
-_WITH_A_WORKER = frozenset({"claimed", "handing_over"})
+PARKED = "ambiguous"
+"""The state of a row that waits for somebody's decision."""
+WITH_A_WORKER = frozenset({"claimed", "handing_over"})
+"""States of rows that a worker holds."""
 
 Candidates = Mapping[UUID, Collection[UUID] | None]
 """Recipients by email; None stands for all of an email."""
@@ -90,7 +92,7 @@ async def choose(
     """
     skipped: Counter[SkipReason] = Counter()
     emails = await _find_sendable(session, tenant_id, mode, candidates, skipped)
-    locked = await _lock(session, tenant_id, emails)
+    locked = await lock(session, tenant_id, emails)
     chosen: list[Pair] = []
     for email_id in sorted(emails):
         wanted = candidates[email_id]
@@ -109,6 +111,19 @@ async def choose(
     )
     lanes = {email_id: email.lane for email_id, email in emails.items()}
     return Choice(chosen, lanes, locked, skipped)
+
+
+async def lock(session: AsyncSession, tenant_id: UUID, email_ids: Collection[UUID]) -> Locked:
+    """Let nobody else change these emails and their recipients until the transaction ends."""
+    emails = sql.parameters(tenant_id, email_ids)
+    rows = await session.execute(sql.LOCK_QUEUE_ROWS, emails)
+    states = {row.email_id: row.state for row in rows}
+    await session.execute(sql.LOCK_EMAILS, emails)
+    recipients: dict[UUID, dict[UUID, LockedRecipient]] = defaultdict(dict)
+    for row in await session.execute(sql.LOCK_RECIPIENTS, emails):
+        status = RecipientStatus(row.status)
+        recipients[row.email_id][row.id] = LockedRecipient(row.address, status)
+    return Locked(states, recipients)
 
 
 def emails_of(pairs: Iterable[Pair]) -> tuple[UUID, ...]:
@@ -150,24 +165,12 @@ def _obstacle(row: Row[Any] | None) -> SkipReason | None:
     return None if row.has_content else SkipReason.CONTENT_GONE
 
 
-async def _lock(session: AsyncSession, tenant_id: UUID, email_ids: Collection[UUID]) -> Locked:
-    emails = sql.parameters(tenant_id, email_ids)
-    rows = await session.execute(sql.LOCK_QUEUE_ROWS, emails)
-    states = {row.email_id: row.state for row in rows}
-    await session.execute(sql.LOCK_EMAILS, emails)
-    recipients: dict[UUID, dict[UUID, LockedRecipient]] = defaultdict(dict)
-    for row in await session.execute(sql.LOCK_RECIPIENTS, emails):
-        status = RecipientStatus(row.status)
-        recipients[row.email_id][row.id] = LockedRecipient(row.address, status)
-    return Locked(states, recipients)
-
-
 def _having(
     source: RecipientStatus, locked: Locked, email_id: UUID, wanted: Collection[UUID] | None
 ) -> list[UUID]:
     state = locked.states.get(email_id)
     # What a worker has was not loaded with them, and its result must not decide about them.
-    if state in _WITH_A_WORKER or (source is RecipientStatus.UNCONFIRMED and state != _PARKED):
+    if state in WITH_A_WORKER or (source is RecipientStatus.UNCONFIRMED and state != PARKED):
         return []
     return [
         recipient_id

@@ -64,14 +64,16 @@ async def send_again(
     choice = await choose(session, tenant_id, mode, candidates, source, peppers)
     chosen = choice.pairs
     if chosen:
-        await _write(session, tenant_id, choice)
+        await _write(session, tenant_id, choice, source)
         await _record_events(session, tenant_id, mode, chosen, source, actor)
         lanes = {choice.lanes[email_id] for email_id, _ in chosen}
         await _wake_workers(session, tenant_id, lanes)
     return Step(emails_of(chosen), len(chosen), +choice.skipped)
 
 
-async def _write(session: AsyncSession, tenant_id: UUID, choice: Choice) -> None:
+async def _write(
+    session: AsyncSession, tenant_id: UUID, choice: Choice, source: RecipientStatus
+) -> None:
     chosen, recipients = choice.pairs, choice.locked.recipients
     after = {
         (email_id, id_): next_status(recipients[email_id][id_].status, RecipientEvent.REQUEUED)
@@ -82,7 +84,8 @@ async def _write(session: AsyncSession, tenant_id: UUID, choice: Choice) -> None
     await session.execute(
         sql.SET_RECIPIENTS, {**pairs, "statuses": [after[pair].value for pair in chosen]}
     )
-    await session.execute(sql.DELETE_DEAD_LETTERS, pairs)
+    if source is RecipientStatus.FAILED:
+        await session.execute(sql.DELETE_DEAD_LETTERS, pairs)
     changed = emails_of(chosen)
     emails = sql.parameters(tenant_id, changed)
     emails["statuses"] = [

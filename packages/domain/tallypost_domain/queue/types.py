@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from tallypost_domain.emails.lifecycle import RecipientEvent, RecipientStatus
+from tallypost_domain.emails.types import LOOK_UP
 from tallypost_providers.types import Mode, Outcome, RecipientResult, SendResult
 
 
@@ -21,12 +22,16 @@ class Claim(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One handover to a provider as it goes on record. Its id makes recording it twice harmless."""
+    """One handover to a provider, or one look-up there, as it goes on record.
+
+    Its id makes recording it twice harmless.
+    """
 
     id: UUID
     number: int
     """1 for the first round since the email was accepted or sent again. The handovers of one round
-    go to one account after the other, until one of them takes the email."""
+    go to one account after the other, until one of them takes the email. A look-up has the number
+    of the handover that it asks about."""
     provider: str
     account: str
     outcome: Outcome
@@ -35,6 +40,11 @@ class Attempt(Struct, frozen=True, kw_only=True):
     evidence: Mapping[str, str]
     provider_message_id: str | None
     duration_s: float
+
+    @property
+    def is_look_up(self) -> bool:
+        """Whether nothing was handed over: the provider was asked what it took."""
+        return self.phase == LOOK_UP
 
 
 class RecipientChange(Struct, frozen=True, kw_only=True):
@@ -80,6 +90,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
     is due again when it was before. With an attempt, the retry policy says."""
     fails_over: bool = False
     """With an attempt that nobody took: another account may be asked at once, in the same round."""
+    look_up_in_s: float | None = None
+    """Where somebody is unconfirmed, before the stream's policy is applied: the time until the
+    provider is asked whether it took the email. Until then the row waits."""
     only_if_current: bool = False
     """Drop all of this where the row is no longer the worker's, instead of recording it late."""
     as_loaded: StoredEmail | None = None

@@ -1,0 +1,70 @@
+"""Settles several emails at once that a person knows to have arrived."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tallypost_domain.audit.types import Actor
+from tallypost_domain.emails.errors import EmailNotFound
+from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
+from tallypost_domain.queue.requeue_choices import lock
+from tallypost_domain.queue.requeue_steps import take_turn
+from tallypost_domain.queue.requeueing import MAX_STEP
+from tallypost_domain.queue.unconfirmed_decisions import settle_as_sent
+from tallypost_providers.types import Mode
+
+
+class SettledSeveral(Struct, frozen=True, kw_only=True):
+    """What became of the emails; each counts once."""
+
+    emails: int
+    """That were settled by this."""
+    recipients: int
+    """That became `sent` by it."""
+    under_way: int
+    """Emails that were left, because a worker has them just now."""
+    not_in_doubt: int
+    """Emails that were left, because nobody doubts them any more, or there are none such."""
+
+
+async def settle_several_as_sent(
+    session: AsyncSession,
+    tenant_id: UUID,
+    mode: Mode,
+    email_ids: Collection[UUID],
+    *,
+    actor: Actor,
+) -> SettledSeveral:
+    """As `settle_as_sent` for each of them; what stands in one's way does not stop the others.
+
+    One step in one transaction, which the caller commits. Takes up to MAX_STEP emails; raises
+    ValueError for more.
+    """
+    wanted = sorted(set(email_ids))
+    if len(wanted) > MAX_STEP:
+        raise ValueError(f"{len(wanted)} at once are more than {MAX_STEP}")
+    await take_turn(session, tenant_id)
+    # All at once, in the order of the workers: whoever locks one email after the other may wait for
+    # a worker that waits for them.
+    await lock(session, tenant_id, wanted)
+    settled: list[int] = []
+    under_way = not_in_doubt = 0
+    for email_id in wanted:
+        try:
+            # Where it refuses, it has written nothing.
+            done = await settle_as_sent(session, tenant_id, mode, email_id, actor=actor)
+        except EmailUnderWay:
+            under_way += 1
+        except (EmailNotFound, NothingUnconfirmed):
+            not_in_doubt += 1
+        else:
+            settled += [done.recipients] if done.recipients else []
+            not_in_doubt += not done.recipients
+    return SettledSeveral(
+        emails=len(settled),
+        recipients=sum(settled),
+        under_way=under_way,
+        not_in_doubt=not_in_doubt,
+    )
