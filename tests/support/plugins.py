@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests" / "plugins" / "sample_provider"
+SAMPLE_SUBSCRIBER = ROOT / "tests" / "plugins" / "sample_subscriber"
 
 PIGEON = '''
 from typing import Annotated
@@ -59,6 +60,39 @@ class Pigeon:
 """Source of a module with a provider that has all it needs."""
 
 
+LISTENER = '''
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from tallypost_core.settings import Secret
+
+
+class ListenerSettings(Struct, frozen=True):
+    """What it keeps."""
+
+    file: Annotated[Path, Meta(description="File that ids of events are added to.")]
+    word: Annotated[Secret | None, Meta(description="A word.")] = None
+
+
+class Listener:
+    name = "listener"
+    settings = ListenerSettings
+
+    def __init__(self, settings):
+        self.kept = settings
+
+    async def handle(self, event):
+        with self.kept.file.open("a") as file:
+            file.write(f"{event.id}\\n")
+
+    async def close(self):
+        pass
+'''
+"""Source of a module with a subscriber that has all it needs."""
+
+
 class Plugins:
     """A folder on the import path where a test installs distributions."""
 
@@ -102,13 +136,22 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder where pip has installed the sample; on the import path it is a plugin."""
-    folder = tmp_path_factory.mktemp("sample")
+    return _install(SAMPLE, tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="session")
+def sample_subscriber_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `sample_folder`, with the sample of a subscriber."""
+    return _install(SAMPLE_SUBSCRIBER, tmp_path_factory.mktemp("sample_subscriber"))
+
+
+def _install(distribution: Path, folder: Path) -> Path:
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
             # It is built with what is here: a test fetches nothing.
             *("--no-index", "--no-deps", "--no-build-isolation"),
-            *("--target", str(folder), str(SAMPLE)),
+            *("--target", str(folder), str(distribution)),
         ],
         check=True,
     )

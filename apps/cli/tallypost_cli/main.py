@@ -143,19 +143,47 @@ def clean_data(data_folder: Path) -> None:
         command.run(data_folder.resolve(), _say)
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
-def plugins(as_json: bool) -> None:
+@_DATA_FOLDER
+@click.pass_context
+def plugins(context: click.Context, as_json: bool, data_folder: Path) -> None:
     """List providers and subscribers to events, and whether they can be used.
 
-    Tells of each provider where it comes from, whether TALLYPOST_PROVIDERS names it, and which of
-    its settings are set, as this terminal has them; never a value. Exits with 1 where one that is
-    named cannot be loaded.
+    Tells of each where it comes from, whether TALLYPOST_PROVIDERS or TALLYPOST_SUBSCRIBERS names
+    it, and which of its settings are set, as this terminal has them; never a value. How
+    subscribers do is read with TALLYPOST_DATABASE_CLI_URL, else from the database of an `up` that
+    runs on the data folder. Exits with 1 where one that is named cannot be loaded.
     """
+    context.obj = data_folder.resolve()
+    if context.invoked_subcommand is not None:
+        return
     from tallypost_cli import plugins as command
 
     with _errors_told():
-        command.run(os.environ, _say, as_json=as_json)
+        command.run(context.obj, os.environ, _say, as_json=as_json)
+
+
+@plugins.command("retry")
+@click.argument("name")
+@click.pass_obj
+def retry_subscriber(data_folder: Path, name: str) -> None:
+    """Let the dead events of the subscriber NAME come again, with all their attempts."""
+    from tallypost_cli import subscriber_listing
+
+    with _errors_told():
+        subscriber_listing.retry(name, data_folder, os.environ, _say)
+
+
+@plugins.command("forget")
+@click.argument("name")
+@click.pass_obj
+def forget_subscriber(data_folder: Path, name: str) -> None:
+    """Drop all events that wait for the subscriber NAME, which no worker names any more."""
+    from tallypost_cli import subscriber_listing
+
+    with _errors_told():
+        subscriber_listing.forget(name, data_folder, os.environ, _say)
 
 
 @main.group()

@@ -6,7 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tallypost_cli.plugins import ListedProvider, ListedSubscriber, Listing
+from tallypost_cli.plugins import ListedProvider, Listing
+from tallypost_cli.subscriber_listing import ListedSubscriber
+from tallypost_domain.subscribers.types import COUNT_LIMIT, SubscriberState
 
 _OURS = "tallypost"
 
@@ -23,12 +25,17 @@ def print_tables(listing: Listing) -> None:
             "No other distribution has a provider. docs/plugins.md tells how to write one."
         )
     console.print()
-    console.print(_settings(listing.providers))
-    console.print()
     if listing.subscribers:
         console.print(_subscribers(listing.subscribers))
+        for subscriber in listing.subscribers:
+            if subscriber.problem:
+                console.print(Text(subscriber.problem))
+        if listing.states_problem:
+            console.print(Text(listing.states_problem))
     else:
         console.print("No subscribers to events are installed.")
+    console.print()
+    console.print(_settings((*listing.providers, *listing.subscribers)))
 
 
 def _providers(providers: Sequence[ListedProvider]) -> Table:
@@ -45,19 +52,55 @@ def _providers(providers: Sequence[ListedProvider]) -> Table:
     return table
 
 
-def _settings(providers: Sequence[ListedProvider]) -> Table:
-    table = _table("Settings", "Provider", "Variable", "State")
-    for item in providers:
+def _settings(plugins: Sequence[ListedProvider | ListedSubscriber]) -> Table:
+    table = _table("Settings", "Plugin", "Variable", "State")
+    for item in plugins:
         for setting in item.settings:
             _add_row(table, item.name, setting.variable, setting.state)
     return table
 
 
 def _subscribers(subscribers: Sequence[ListedSubscriber]) -> Table:
-    table = _table("Subscribers to events", "Name", "Distribution", "Comes from", "Called")
+    table = _table(
+        "Subscribers to events",
+        *("Name", "Distribution", "Comes from", "Named", "Loads"),
+        *("Waiting", "Dead", "Seen"),
+    )
     for item in subscribers:
-        _add_row(table, item.name, _distribution(item), item.source, "not called yet")
+        _add_row(
+            table,
+            item.name,
+            _distribution(item),
+            _source(item),
+            "yes" if item.is_named else "no",
+            "no" if item.problem else "yes",
+            *_state(item.state),
+        )
     return table
+
+
+def _state(state: SubscriberState | None) -> tuple[str, str, str]:
+    """What waits, what is dead, and when a worker last named it."""
+    if state is None:
+        return "", "", ""
+    dead = _count(state.dead)
+    if state.last_error:
+        dead += f", the last of {state.last_error}"
+    ago_s = state.seen_ago_s
+    seen = "being forgotten" if ago_s is None else f"{_age(ago_s)} ago"
+    return _count(state.waiting), dead, f"{seen}, hangs" if state.is_hanging else seen
+
+
+def _age(age_s: float) -> str:
+    """A time span in its largest unit, rounded down."""
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if age_s >= unit_s:
+            return f"{int(age_s // unit_s)} {unit}"
+    return f"{max(0, int(age_s))} s"
+
+
+def _count(count: int) -> str:
+    return f"{count} or more" if count >= COUNT_LIMIT else str(count)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -72,7 +115,7 @@ def _add_row(table: Table, *cells: str) -> None:
     table.add_row(*map(Text, cells))
 
 
-def _source(item: ListedProvider) -> str:
+def _source(item: ListedProvider | ListedSubscriber) -> str:
     # All of ours stand in one folder, which is that of the command itself.
     shown = (item.source,) if item.distribution == _OURS else (item.source, item.folder)
     return "\n".join(filter(None, shown))

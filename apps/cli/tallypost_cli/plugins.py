@@ -1,29 +1,21 @@
 """`tallypost plugins`: what is installed, what of it is used, and whether it could be."""
 
-from collections.abc import Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Literal
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from tallypost_cli.errors import StartUpError
+from tallypost_cli.plugin_settings import Setting, list_settings
+from tallypost_cli.subscriber_listing import ListedSubscriber, list_subscribers, read_states
 from tallypost_cli.supervisor import Say
-from tallypost_core.settings.loader import Variable, list_variables
-from tallypost_core.settings.plugins import EVENTS_GROUP
+from tallypost_core.plugin_loading import list_entry_points
+from tallypost_core.settings.plugins import PROVIDERS_GROUP
 from tallypost_providers import registry
 from tallypost_providers.account_settings import read_provider_names
 from tallypost_providers.errors import ProviderMisconfigured
-
-State = Literal["set", "set by file", "unset", "missing"]
-
-
-class Setting(Struct, frozen=True):
-    """A variable of a provider; its value is not here."""
-
-    variable: str
-    state: State
-    description: str
 
 
 class ListedProvider(Struct, frozen=True):
@@ -42,26 +34,21 @@ class ListedProvider(Struct, frozen=True):
     settings: tuple[Setting, ...] = ()
 
 
-class ListedSubscriber(Struct, frozen=True):
-    """A subscriber to events that is installed."""
-
-    name: str
-    distribution: str | None
-    version: str | None
-    source: str
-    is_called: bool = False
-
-
 class Listing(Struct, frozen=True):
     """Everything that `plugins` tells; `--json` writes it as it is."""
 
     providers: tuple[ListedProvider, ...]
     subscribers: tuple[ListedSubscriber, ...]
+    states_problem: str | None
+    """Why it is not known how subscribers do; None where it is."""
 
 
-def run(environ: Mapping[str, str], say: Say, *, as_json: bool) -> None:
-    """List plugins; raises StartUpError where a provider that is named cannot be loaded."""
-    listing = list_plugins(environ)
+def run(folder: Path, environ: Mapping[str, str], say: Say, *, as_json: bool) -> None:
+    """List plugins; raises StartUpError where one that is named cannot be loaded.
+
+    folder is where an `up` may run, whose database is asked where environ names none.
+    """
+    listing = list_plugins(folder, environ)
     if as_json:
         say(msgspec.json.format(msgspec.json.encode(listing)).decode())
     else:
@@ -69,22 +56,31 @@ def run(environ: Mapping[str, str], say: Say, *, as_json: bool) -> None:
         from tallypost_cli.plugin_tables import print_tables
 
         print_tables(listing)
-    broken = [item.name for item in listing.providers if item.is_named and item.problem]
-    if broken:
-        raise StartUpError(f"TALLYPOST_PROVIDERS names what cannot be loaded: {', '.join(broken)}.")
+    told = [
+        f"{variable} names what cannot be loaded: {', '.join(broken)}."
+        for variable, items in (
+            ("TALLYPOST_PROVIDERS", listing.providers),
+            ("TALLYPOST_SUBSCRIBERS", listing.subscribers),
+        )
+        if (broken := [item.name for item in items if item.is_named and item.problem])
+    ]
+    if told:
+        raise StartUpError("\n".join(told))
 
 
-def list_plugins(environ: Mapping[str, str]) -> Listing:
-    """What is installed, sorted by name; imports each provider to see whether it can be."""
+def list_plugins(folder: Path, environ: Mapping[str, str]) -> Listing:
+    """What is installed, sorted by name; imports each to see whether it can be."""
     named = read_provider_names(environ)
-    installed = registry.list_entry_points()
+    installed = list_entry_points(PROVIDERS_GROUP)
+    states, states_problem = read_states(folder, environ)
     missing = set(named) - {entry_point.name for entry_point in installed}
     return Listing(
         providers=(
             *(_list_provider(item, environ, is_named=item.name in named) for item in installed),
             *(_list_missing(name) for name in sorted(missing)),
         ),
-        subscribers=tuple(_list_subscribers()),
+        subscribers=list_subscribers(environ, states),
+        states_problem=states_problem,
     )
 
 
@@ -96,8 +92,7 @@ def _list_provider(
     try:
         if entry_point.name != registry.INBOX or is_named:
             struct = registry.get_settings_struct(entry_point.name)
-            variables = list_variables(struct, entry_point.name)
-            settings = tuple(_list_setting(variable, environ) for variable in variables)
+            settings = list_settings(struct, entry_point.name, environ)
     except ProviderMisconfigured as error:
         problem = error.message
     found = entry_point.dist
@@ -123,26 +118,3 @@ def _list_missing(name: str) -> ListedProvider:
         is_named=True,
         problem=registry.not_installed(name),
     )
-
-
-def _list_setting(variable: Variable, environ: Mapping[str, str]) -> Setting:
-    return Setting(variable.name, _find_state(variable, environ), variable.description)
-
-
-def _find_state(variable: Variable, environ: Mapping[str, str]) -> State:
-    if environ.get(variable.name):
-        return "set"
-    if variable.is_secret and environ.get(f"{variable.name}_FILE"):
-        return "set by file"
-    return "missing" if variable.is_required else "unset"
-
-
-def _list_subscribers() -> Iterator[ListedSubscriber]:
-    for entry_point in sorted(entry_points(group=EVENTS_GROUP), key=lambda item: item.name):
-        found = entry_point.dist
-        yield ListedSubscriber(
-            name=entry_point.name,
-            distribution=found.name if found else None,
-            version=found.version if found else None,
-            source=entry_point.value,
-        )

@@ -14,6 +14,7 @@ from tallypost_cli.environment import child_environment
 from tallypost_cli.guard import Role
 from tallypost_cli.probes import Probe, http_probe, smtp_probe
 from tallypost_core.settings import apps
+from tallypost_core.settings.plugins import select_subscriber_variables
 from tallypost_providers import account_settings
 
 DEFAULT_PORT_BASE = 8000
@@ -145,6 +146,7 @@ def _environment_of(
     # What it reads depends on which plugins it is to use.
     struct, _ = account_settings.worker_struct(environ)
     environment = child_environment(struct, defaults, environ)
+    environment |= select_subscriber_variables(apps.APP_SETTINGS.values(), environ)
     account_settings.load_worker(environment)
     return environment
 

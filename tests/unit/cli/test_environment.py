@@ -113,6 +113,29 @@ def test_the_worker_alone_gets_the_settings_of_a_plugin_that_is_named(plugins: P
     assert environ.items() <= worker.environment.items()
 
 
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_worker_alone_gets_the_settings_of_a_subscriber_that_is_named(
+    plugins: Plugins, is_installed: bool
+) -> None:
+    if is_installed:
+        plugins.install("listener", "raise RuntimeError", group="tallypost.events")
+    environ = {
+        "TALLYPOST_SUBSCRIBERS": "listener",
+        "TALLYPOST_LISTENER_FILE": "/events",
+        "TALLYPOST_LISTENER_WORD_FILE": "/word",
+    }
+    # Also one that is broken or gone: a subscriber keeps nothing from starting.
+    started = programs.app_programs(programs.APPS, defaults(environ), environ, Path("/"))
+    having = {
+        program.name
+        for program in started
+        if any(name.startswith("TALLYPOST_LISTENER_") for name in program.environment)
+    }
+    assert having == {"worker"}
+    (worker,) = (program for program in started if program.name == "worker")
+    assert environ.items() <= worker.environment.items()
+
+
 def test_nothing_starts_with_a_provider_that_cannot_be_used() -> None:
     environ = {"TALLYPOST_PROVIDERS": "pigeon", "TALLYPOST_SMTP_PORT": "x"}
     with pytest.raises(SettingsError, match="'pigeon', which is not installed") as caught:

@@ -6,7 +6,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tallypost_cli.main import main
-from tests.support.plugins import Plugins
+from tallypost_cli.plugin_tables import print_tables
+from tallypost_cli.plugins import Listing
+from tallypost_cli.subscriber_listing import list_subscribers
+from tallypost_domain.subscribers.types import SubscriberState
+from tests.support.plugins import LISTENER, Plugins
 
 SECRET = "three-short-ones"
 
@@ -18,7 +22,19 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def listed(*arguments: str, **environ: str) -> Result:
-    return CliRunner().invoke(main, ["plugins", *arguments], env=environ)
+    # No installation runs there that would know how subscribers do.
+    options = ("--data-folder", "no-such-folder")
+    return CliRunner().invoke(main, ["plugins", *options, *arguments], env=environ)
+
+
+def install_listener(plugins: Plugins, source: str = LISTENER) -> None:
+    plugins.install(
+        "listener",
+        source,
+        distribution="listener-post",
+        value="listener_post:Listener",
+        group="tallypost.events",
+    )
 
 
 def row_of(result: Result, name: str) -> list[str]:
@@ -75,11 +91,122 @@ def test_installation_without_plugins_says_so_and_lists_ours() -> None:
     assert row_of(result, "inbox")[3:] == ["no", "yes"]
 
 
-def test_subscriber_is_listed_as_not_called_yet_and_not_imported(plugins: Plugins) -> None:
-    plugins.install("ledger", "raise RuntimeError", group="tallypost.events")
+def test_named_subscriber_is_listed_with_its_settings_and_no_value(plugins: Plugins) -> None:
+    install_listener(plugins)
+    result = listed(
+        TALLYPOST_SUBSCRIBERS="listener",
+        TALLYPOST_LISTENER_FILE="/events",
+        TALLYPOST_LISTENER_WORD=SECRET,
+    )
+    assert result.exit_code == 0, result.output
+    row = ["listener", "listener-post 1.0", "listener_post:Listener", "yes", "yes", "", "", ""]
+    assert row_of(result, "listener") == row
+    assert "│ listener │ TALLYPOST_LISTENER_FILE" in result.output
+    assert SECRET not in result.output
+    # Nobody said which database knows how it does.
+    assert "set TALLYPOST_DATABASE_CLI_URL" in result.output
+
+
+def test_subscriber_with_wrong_settings_fails_the_command_only_where_it_is_named(
+    plugins: Plugins,
+) -> None:
+    install_listener(plugins)
+    unnamed = listed()
+    assert unnamed.exit_code == 0, unnamed.output
+    assert row_of(unnamed, "listener")[3:5] == ["no", "yes"]
+    named = listed("--json", TALLYPOST_SUBSCRIBERS="listener", TALLYPOST_LISTENER_FIEL="/events")
+    assert named.exit_code == 1
+    assert "TALLYPOST_SUBSCRIBERS names what cannot be loaded: listener." in named.stderr
+    (found,) = json.loads(named.stdout)["subscribers"]
+    assert "TALLYPOST_LISTENER_FILE is missing" in found["problem"]
+    assert "TALLYPOST_LISTENER_FIEL is not a setting" in found["problem"]
+    assert found["settings"][0]["state"] == "missing"
+
+
+def test_subscriber_that_is_not_installed_is_listed_and_fails_the_command() -> None:
+    result = listed(TALLYPOST_SUBSCRIBERS="listener")
+    assert result.exit_code == 1
+    assert row_of(result, "listener")[:5] == ["listener", "not installed", "", "yes", "no"]
+
+
+def test_database_that_does_not_answer_leaves_the_list_and_ends_a_retry(plugins: Plugins) -> None:
+    install_listener(plugins)
+    url = f"postgresql://tp_cli:{SECRET}@127.0.0.1:1/none"
+    shown = listed(TALLYPOST_DATABASE_CLI_URL=url)
+    assert shown.exit_code == 0, shown.output
+    assert "The database refused" in shown.output
+    for action in ("retry", "forget"):
+        result = listed(action, "listener", TALLYPOST_DATABASE_CLI_URL=url)
+        assert result.exit_code == 1
+        assert "The database refused" in result.stderr
+        assert SECRET not in result.output
+
+
+@pytest.mark.parametrize(
+    ("age_s", "shown"),
+    [(0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (7199, "1 h"), (200_000, "2 d"), (-1, "0 s")],
+)
+def test_ages_are_shown_in_their_largest_unit(
+    age_s: float, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = SubscriberState(
+        name="listener", seen_ago_s=age_s, is_hanging=False, waiting=0, dead=0, last_error=None
+    )
+    print_tables(Listing((), list_subscribers({}, [state]), None))
+    assert f"│ {shown} ago" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (f"postgresql:/tp_cli:{SECRET}@127.0.0.1/none", "CLI_URL is no postgresql:// address"),
+        (f"postgresql://tp_cli:{SECRET}@127.0.0.1:a/none", "CLI_URL is no postgresql:// address"),
+        (f"postgresql://tp_cli:{SECRET}@127.0.0.1:70000/none", "The database refused"),
+    ],
+)
+def test_address_that_is_none_leaves_the_list_and_ends_a_retry(
+    plugins: Plugins, url: str, told: str
+) -> None:
+    install_listener(plugins)
+    shown = listed(TALLYPOST_DATABASE_CLI_URL=url)
+    assert shown.exit_code == 0, shown.output
+    assert told in shown.output
+    result = listed("retry", "listener", TALLYPOST_DATABASE_CLI_URL=url)
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert SECRET not in shown.output + result.output
+
+
+def test_subscriber_whose_constructor_refuses_fails_the_command_only_where_it_is_named(
+    plugins: Plugins,
+) -> None:
+    install_listener(
+        plugins,
+        LISTENER.replace(
+            "self.kept = settings",
+            "from tallypost_core.plugin_events import SubscriberMisconfigured\n"
+            "        raise SubscriberMisconfigured('TALLYPOST_LISTENER_FILE is relative.')",
+        ),
+    )
+    unnamed = listed(TALLYPOST_LISTENER_FILE="events")
+    assert unnamed.exit_code == 0, unnamed.output
+    assert row_of(unnamed, "listener")[3:5] == ["no", "yes"]
+    named = listed(TALLYPOST_SUBSCRIBERS="listener", TALLYPOST_LISTENER_FILE="events")
+    assert named.exit_code == 1
+    assert row_of(named, "listener")[3:5] == ["yes", "no"]
+    assert "TALLYPOST_LISTENER_FILE is relative" in named.output
+    assert "TALLYPOST_SUBSCRIBERS names what cannot be loaded: listener." in named.stderr
+
+
+def test_plugins_whose_modules_end_the_program_leave_the_list(plugins: Plugins) -> None:
+    leave = "import sys\nsys.exit(0)\n"
+    install_listener(plugins, leave)
+    plugins.install(source=leave)
     result = listed()
     assert result.exit_code == 0, result.output
-    assert row_of(result, "ledger")[-1] == "not called yet"
+    assert row_of(result, "listener")[3:5] == ["no", "no"]
+    assert row_of(result, "pigeon")[3:] == ["no", "no"]
+    assert result.output.count("cannot be loaded: SystemExit") == 2
 
 
 def test_broken_plugin_fails_the_command_only_where_it_is_named(plugins: Plugins) -> None:
