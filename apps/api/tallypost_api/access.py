@@ -15,10 +15,12 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from tallypost_api.caller import Caller
 from tallypost_api.errors import MissingAPIKey, RateLimitExceeded, RestrictedAPIKey
+from tallypost_api.limit_headers import limit_headers
 from tallypost_api.permissions import GRANTS, OPT_KEY, Permission
 from tallypost_api.request_context import RequestContext, request_context
 from tallypost_api.request_headers import find_header
 from tallypost_api.services import Services
+from tallypost_api.style import Style, style_of_handler
 from tallypost_core.crypto import parse_api_key
 from tallypost_core.ttl_cache import TTLCache
 from tallypost_domain.api_keys.errors import InvalidAPIKey, TenantSuspended
@@ -33,6 +35,7 @@ STRANGERS_BURST: Final = 100
 """How many keys that it does not remember the process looks up for one address."""
 
 _SCHEME = "bearer"
+_TOO_MANY = "Too many requests; the `RateLimit` header tells when there is room again."
 _REMEMBERED_KEYS = 100_000
 _REMEMBERED_S = 3600.0
 
@@ -60,10 +63,13 @@ class Access(ASGIMiddleware):
             # Litestar would answer with an empty 204. Browsers have no business with API keys,
             # so there is no CORS either.
             raise MethodNotAllowedException(headers={"allow": _allowed_methods(scope)})
-        await self.admit(scope, scope["route_handler"].opt[OPT_KEY])
+        handler = scope["route_handler"]
+        await self.admit(scope, handler.opt[OPT_KEY], style_of_handler(handler))
         await next_app(scope, receive, send)
 
-    async def admit(self, scope: Scope, permission: Permission) -> None:
+    async def admit(
+        self, scope: Scope, permission: Permission, style: Style = Style.RESEND
+    ) -> None:
         """Note who calls, where a route with this permission may be called by them now.
 
         Raises MissingAPIKey, InvalidAPIKey, TenantSuspended, RateLimitExceeded, RestrictedAPIKey,
@@ -75,7 +81,7 @@ class Access(ASGIMiddleware):
         key = _key_text(scope)
         principal = self._services.keys.find_known(key) or await self._authenticate(scope, key)
         structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
-        await self._take(context, principal)
+        await self._take(context, principal, style)
         if permission not in GRANTS[principal.permission]:
             raise RestrictedAPIKey
         context.caller = Caller(principal, self._services)
@@ -105,18 +111,14 @@ class Access(ASGIMiddleware):
                 retry_after_s=decision.retry_after_s,
             )
 
-    async def _take(self, context: RequestContext, principal: Principal) -> None:
+    async def _take(self, context: RequestContext, principal: Principal, style: Style) -> None:
         rate_per_s = principal.rate_limit_per_s or self._rate_limit_per_s
-        decision = await self._limiter.take(
-            str(principal.api_key_id), rate_per_s, burst=max(MIN_BURST, math.ceil(rate_per_s))
-        )
-        context.headers += [
-            (b"ratelimit-limit", b"%d" % decision.limit),
-            (b"ratelimit-remaining", b"%d" % decision.remaining),
-            (b"ratelimit-reset", b"%d" % math.ceil(decision.reset_s)),
-        ]
+        burst = max(MIN_BURST, math.ceil(rate_per_s))
+        decision = await self._limiter.take(str(principal.api_key_id), rate_per_s, burst=burst)
+        context.headers += limit_headers(style, decision, rate_per_s=rate_per_s, burst=burst)
         if not decision.allowed:
-            raise RateLimitExceeded(retry_after_s=decision.retry_after_s)
+            words = _TOO_MANY if style is Style.OURS else None
+            raise RateLimitExceeded(words, retry_after_s=decision.retry_after_s)
 
 
 def _key_text(scope: Scope) -> str:

@@ -11,13 +11,15 @@ from msgspec import Struct
 
 from tallypost_api.access import Access
 from tallypost_api.caller import Caller
+from tallypost_api.controllers import CONTROLLERS
 from tallypost_api.direct import DirectRoutes
 from tallypost_api.edge import Edge
 from tallypost_api.json_response import JSONResponse
+from tallypost_api.own.reading import require_known_query
 from tallypost_api.permissions import OPT_KEY, Permission, require_declared
+from tallypost_api.problems import ERRORS_PATH
 from tallypost_api.rendering import render_error
 from tallypost_api.request_context import get_caller
-from tallypost_api.rest.emails import EmailController
 from tallypost_api.services import Services
 from tallypost_core.settings.apps import APISettings
 from tallypost_telemetry import asgi as asgi_types
@@ -62,7 +64,7 @@ def create_app(settings: APISettings) -> API:
     services = Services(settings)
     ops = OpsApp(services.readiness_checks())
     access = Access(services, settings.accept.rate_limit_per_s)
-    routes = build_routes([EmailController, index, openapi, _mount(ops)], services, access)
+    routes = build_routes([*CONTROLLERS, index, openapi, errors, _mount(ops)], services, access)
     return API(routes, access, ops)
 
 
@@ -76,6 +78,7 @@ def build_routes(
     routes = Litestar(
         handlers,
         middleware=[access],
+        guards=[require_known_query],
         dependencies={"caller": Provide(_provide_caller, sync_to_thread=False)},
         exception_handlers={Exception: render_error},
         response_class=JSONResponse,
@@ -103,6 +106,14 @@ def openapi() -> Response[bytes]:
     from tallypost_api.openapi import render
 
     return Response(render(), media_type=MediaType.JSON)
+
+
+@get(ERRORS_PATH, opt=_PUBLIC, include_in_schema=False, sync_to_thread=False)
+def errors() -> Response[str]:
+    """Show the page about errors, which the types of problems lead to."""
+    from tallypost_api.error_docs import render
+
+    return Response(render(), media_type="text/markdown")
 
 
 def _provide_caller(request: Request[Any, Any, Any]) -> Caller:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -62,8 +63,13 @@ _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
 _STRING = re.compile(rb'"[^"]*"')
 
 
-async def read_body(request: Request[Any, Any, Any], *, timeout_s: float = BODY_TIMEOUT_S) -> bytes:
-    """The whole body of a request, at most MAX_BODY_BYTES and within timeout_s seconds.
+async def read_body(
+    request: Request[Any, Any, Any],
+    *,
+    max_bytes: int = MAX_BODY_BYTES,
+    timeout_s: float = BODY_TIMEOUT_S,
+) -> bytes:
+    """The whole body of a request, at most max_bytes and within timeout_s seconds.
 
     Raises RequestTooLarge before more than that is buffered, RequestTimeout, and
     UnsupportedEncoding for a compressed body: a small one could grow without bound.
@@ -72,19 +78,21 @@ async def read_body(request: Request[Any, Any, Any], *, timeout_s: float = BODY_
     if encoding is not None and encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedEncoding
     # The server refuses a length that is not a number.
-    if int(find_header(request.scope, b"content-length") or 0) > MAX_BODY_BYTES:
-        raise RequestTooLarge
+    if int(find_header(request.scope, b"content-length") or 0) > max_bytes:
+        raise _too_large(max_bytes)
     context = request_context(request.scope)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _collect(request, context)
+            return await _collect(request, context, max_bytes)
     except TimeoutError:
         # The rest may never come; a connection that waits for it is of no use to anybody.
         context.headers.append((b"connection", b"close"))
         raise RequestTimeout from None
 
 
-async def _collect(request: Request[Any, Any, Any], context: RequestContext) -> bytes:
+async def _collect(
+    request: Request[Any, Any, Any], context: RequestContext, max_bytes: int
+) -> bytes:
     chunks: list[bytes] = []
     size_bytes = 0
     while True:
@@ -93,12 +101,16 @@ async def _collect(request: Request[Any, Any, Any], context: RequestContext) -> 
             raise MalformedRequest("The connection was closed before the body was complete.")
         chunk = message["body"]
         size_bytes += len(chunk)
-        if size_bytes > MAX_BODY_BYTES:
-            raise RequestTooLarge
+        if size_bytes > max_bytes:
+            raise _too_large(max_bytes)
         context.hold(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The request body is larger than {max_bytes // 1_000_000} MB.")
 
 
 def decode_email(body: bytes) -> EmailRequest:
@@ -106,7 +118,7 @@ def decode_email(body: bytes) -> EmailRequest:
 
     Raises MalformedJSON, JSONTooDeep, JSONTooIntricate, or WrongType that names the field.
     """
-    return _decode(_EMAIL, body)
+    return decode_body(_EMAIL, body, _wrong_type)
 
 
 def decode_batch(body: bytes) -> list[BatchItem]:
@@ -115,7 +127,7 @@ def decode_batch(body: bytes) -> list[BatchItem]:
     Raises as `decode_email`, WrongType also where the body is not a list, and InvalidField
     where it holds no email or more than MAX_BATCH.
     """
-    items = _decode(_BATCH, body)
+    items = decode_body(_BATCH, body, _wrong_type)
     if not 1 <= len(items) <= MAX_BATCH:
         raise InvalidField(f"The batch has {len(items)} emails; send 1 to {MAX_BATCH}.")
     return [BatchItem(_decode_item(item), item) for item in items]
@@ -123,7 +135,7 @@ def decode_batch(body: bytes) -> list[BatchItem]:
 
 def decode_reschedule(body: bytes) -> RescheduleRequest:
     """A change of schedule; raises as `decode_email` does."""
-    return _decode(_RESCHEDULE, body)
+    return decode_body(_RESCHEDULE, body, _wrong_type)
 
 
 def _decode_item(item: Raw) -> EmailRequest | AppError:
@@ -135,7 +147,15 @@ def _decode_item(item: Raw) -> EmailRequest | AppError:
         return _malformed(error)
 
 
-def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+def decode_body(
+    decoder: "msgspec.json.Decoder[T]",
+    body: bytes,
+    explain: Callable[[msgspec.ValidationError], AppError],
+) -> T:
+    """What a body says; explain makes an error of ours of a value that does not fit.
+
+    Raises that error, MalformedJSON, JSONTooDeep, JSONTooIntricate.
+    """
     # Some clients announce JSON on a request without a body; that means the empty object.
     text = body if body.strip() else b"{}"
     # First, for decoding millions of small values takes seconds and a gigabyte.
@@ -143,7 +163,7 @@ def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise _wrong_type(error) from None
+        raise explain(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(error) from None
 

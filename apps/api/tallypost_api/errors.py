@@ -16,7 +16,14 @@ class RestrictedAPIKey(AppError):
     """This API key may only send emails."""
 
     code: ClassVar[str] = "restricted_api_key"
-    kind: ClassVar[ErrorKind] = ErrorKind.UNAUTHENTICATED
+    kind: ClassVar[ErrorKind] = ErrorKind.FORBIDDEN
+
+
+class LiveKeyRequired(AppError):
+    """Only a live API key may change what live mail goes by."""
+
+    code: ClassVar[str] = "live_key_required"
+    kind: ClassVar[ErrorKind] = ErrorKind.FORBIDDEN
 
 
 class RateLimitExceeded(AppError):
@@ -48,6 +55,12 @@ class WrongType(AppError):
     """A field has a value of the wrong type."""
 
     code: ClassVar[str] = "wrong_type"
+
+
+class UnknownField(AppError):
+    """The request body has a field that is not known here."""
+
+    code: ClassVar[str] = "unknown_field"
 
 
 class InvalidParameter(AppError):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
-from litestar.status_codes import HTTP_200_OK
+from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import (
     ASGIApp,
     HTTPResponseBodyEvent,
@@ -45,12 +45,13 @@ class JSONResponse(Response[Any]):
 
 
 async def send_json(send: Send, content: object, status: int = HTTP_200_OK) -> None:
-    """Answer with an encoded object."""
-    body = _ENCODER.encode(content)
+    """Answer with an encoded object; one of status 204 has no content, and no body either."""
+    is_empty = status == HTTP_204_NO_CONTENT
+    body = b"" if is_empty else _ENCODER.encode(content)
     start: HTTPResponseStartEvent = {
         "type": "http.response.start",
         "status": status,
-        "headers": [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))],
+        "headers": [] if is_empty else [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))],
     }
     rest: HTTPResponseBodyEvent = {"type": "http.response.body", "body": body, "more_body": False}
     await send(start)

@@ -24,6 +24,12 @@ class Permission(enum.StrEnum):
     EMAILS_READ = "emails:read"
     EMAILS_CHANGE = "emails:change"
     """Move or cancel what is scheduled."""
+    UNCONFIRMED_DECIDE = "unconfirmed:decide"
+    """Send again, or settle, what may have arrived."""
+    ROUTING_READ = "routing:read"
+    """See provider accounts and routes."""
+    ROUTING_CHANGE = "routing:change"
+    """Change them: live mail goes by what they say."""
 
 
 GRANTS: Final[Mapping[KeyPermission, frozenset[Permission]]] = {

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tallypost_api.errors import ServiceUnavailable
 from tallypost_core.crypto import KeyRing
 from tallypost_core.settings.apps import APISettings
+from tallypost_core.settings.tenant_accounts import Network
 from tallypost_domain.api_keys.service import KeyDirectory
 from tallypost_domain.db.notifications import ChangeFeed
 from tallypost_domain.db.pools import create_pool
@@ -50,6 +51,7 @@ class Services:
         """Raises KeyRingError or ValueError where settings cannot be used."""
         self._settings = settings
         self._peppers = KeyRing.from_setting(settings.secrets.peppers.reveal())
+        self._key_ring = KeyRing.from_setting(settings.secrets.key_ring.reveal())
         self._objects = open_traced_store(settings.objects)
         self._engine = create_engine(settings.database.api_url.reveal(), app=APP_NAME)
         self._sessions = create_session_maker(self._engine)
@@ -73,6 +75,21 @@ class Services:
         if self._acceptor is None:
             raise ServiceUnavailable(retry_after_s=_RECONNECT_AFTER_S)
         return self._acceptor
+
+    @property
+    def key_ring(self) -> KeyRing:
+        """What opens the tenants' data keys."""
+        return self._key_ring
+
+    @property
+    def allowed_networks(self) -> tuple[Network, ...]:
+        """Where the hosts of tenants' accounts may be beside the public internet."""
+        return self._settings.tenant_accounts.networks
+
+    @property
+    def peppers(self) -> KeyRing:
+        """What addresses on the suppression list are hashed with."""
+        return self._peppers
 
     def session(self, tenant_id: UUID) -> AbstractAsyncContextManager[AsyncSession]:
         """A transaction in a tenant; commits at its end."""

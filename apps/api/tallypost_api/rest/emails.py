@@ -5,7 +5,6 @@ Bodies are read before a transaction opens: a slow client must not hold one.
 
 import datetime as dt
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 from litestar import Controller, Request, get, patch, post
 from litestar.di import NamedDependency
@@ -23,6 +22,7 @@ from tallypost_api.bodies import (
 from tallypost_api.caller import Caller
 from tallypost_api.direct import DIRECT_KEY
 from tallypost_api.errors import InvalidParameter
+from tallypost_api.ids import read_cursor, require_email_id
 from tallypost_api.permissions import OPT_KEY, Permission
 from tallypost_api.request_context import get_caller
 from tallypost_api.request_headers import HEADERS_KEY, RequestHeader
@@ -39,9 +39,8 @@ from tallypost_api.rest.answers import (
 from tallypost_api.rest.idempotency import find_idempotency
 from tallypost_core.clock import utc_now
 from tallypost_core.errors import AppError
-from tallypost_core.ids import parse_id
 from tallypost_domain.emails import service
-from tallypost_domain.emails.errors import EmailNotFound, MissingField
+from tallypost_domain.emails.errors import MissingField
 from tallypost_domain.emails.scheduling import parse_scheduled_at
 from tallypost_domain.emails.types import NewEmail
 from tallypost_domain.emails.validation import EmailRequest, validate
@@ -128,7 +127,7 @@ class EmailController(Controller):
         """List the emails of the key's mode, newest first."""
         if after is not None and before is not None:
             raise InvalidParameter("Give `after` or `before`, not both.", field="before")
-        bounds = {"after": _cursor("after", after), "before": _cursor("before", before)}
+        bounds = {"after": read_cursor("after", after), "before": read_cursor("before", before)}
         async with caller.session() as session:
             page = await service.list_emails(
                 session, caller.tenant_id, caller.mode, limit=limit, **bounds
@@ -142,7 +141,7 @@ class EmailController(Controller):
         email_id: FromPath[str],
     ) -> EmailAnswer:
         """Read one email with its bodies."""
-        known_id = _email_id(email_id)
+        known_id = require_email_id(email_id)
         async with caller.session() as session:
             view = await service.get_email(session, caller.tenant_id, caller.mode, known_id)
         return email_answer(view, with_bodies=True)
@@ -159,7 +158,7 @@ class EmailController(Controller):
         if text is None:
             raise MissingField("Missing `scheduled_at` field.", field="scheduled_at")
         scheduled_at = parse_scheduled_at(text, utc_now())
-        known_id = _email_id(email_id)
+        known_id = require_email_id(email_id)
         async with caller.session() as session:
             await service.reschedule(session, caller.tenant_id, caller.mode, known_id, scheduled_at)
         return ChangedEmail(known_id)
@@ -171,7 +170,7 @@ class EmailController(Controller):
         email_id: FromPath[str],
     ) -> ChangedEmail:
         """Take back a scheduled email."""
-        known_id = _email_id(email_id)
+        known_id = require_email_id(email_id)
         async with caller.session() as session:
             await service.cancel(session, caller.tenant_id, caller.mode, known_id)
         return ChangedEmail(known_id)
@@ -198,20 +197,3 @@ def _validate_item(item: BatchItem, now: dt.datetime) -> NewEmail | AppError:
 def _canonical(item: BatchItem) -> object:
     # What could not be decoded has no canonical form, so its own bytes stand for it.
     return item.raw if isinstance(item.request, AppError) else item.request
-
-
-def _email_id(text: str) -> UUID:
-    email_id = parse_id(text)
-    if email_id is None:
-        # A malformed id is an id that does not exist: the same answer, without a look-up.
-        raise EmailNotFound
-    return email_id
-
-
-def _cursor(name: str, text: str | None) -> UUID | None:
-    if text is None:
-        return None
-    cursor = parse_id(text)
-    if cursor is None:
-        raise InvalidParameter(f"The `{name}` parameter is not an id.", field=name)
-    return cursor

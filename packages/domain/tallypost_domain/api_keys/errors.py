@@ -9,7 +9,7 @@ class InvalidAPIKey(AppError):
     """The API key is malformed, unknown or revoked."""
 
     code: ClassVar[str] = "invalid_api_key"
-    kind: ClassVar[ErrorKind] = ErrorKind.FORBIDDEN
+    kind: ClassVar[ErrorKind] = ErrorKind.UNAUTHENTICATED
 
 
 class APIKeyNotFound(AppError):
