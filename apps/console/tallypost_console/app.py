@@ -24,7 +24,10 @@ from tallypost_console.pages.home import follow_home, show_home
 from tallypost_console.pages.inbox import InboxPages
 from tallypost_console.pages.overview import follow_overview, show_overview
 from tallypost_console.pages.preferences import choose_theme
+from tallypost_console.pages.provider import ProviderPage
+from tallypost_console.pages.providers import ProviderPages
 from tallypost_console.pages.queue import QueuePages
+from tallypost_console.pages.routes import RoutePages
 from tallypost_console.pages.sign_in import show_sign_in, sign_in, sign_out
 from tallypost_console.pages.tenants import open_tenant, show_tenants
 from tallypost_console.services import Services
@@ -49,6 +52,9 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     QueuePages,
     DeadLetterPages,
     APIKeyPages,
+    ProviderPages,
+    ProviderPage,
+    RoutePages,
     show_overview,
     follow_overview,
     show_tenants,

@@ -7,10 +7,12 @@ from msgspec import Struct
 
 from tallypost_console.addresses import address_of
 from tallypost_console.bounce_codes import Meaning, meaning_of
-from tallypost_console.words import answer_line, full_time, plural
+from tallypost_console.words import answer_line, full_time, plural, provider_name
 from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.emails.types import LOOK_UP_PLANNED
 from tallypost_domain.emails.views import AttemptView, EmailView, EventView
 from tallypost_domain.people.permissions import Permission
+from tallypost_domain.queue.unconfirmed_decisions import SETTLED
 from tallypost_providers.types import Outcome
 
 
@@ -39,10 +41,17 @@ class _Case(Struct, frozen=True):
 
     email: EmailView
     outcome: str
-    """Of the newest attempt; empty where there is none."""
+    """Of the newest handover; empty where there is none."""
     evidence: str
     meaning: Meaning | None
     attempts: int
+    """Handovers, without look-ups."""
+    silence: AttemptView | None
+    """The newest attempt after which nobody knows: a handover, or a look-up in vain."""
+    is_found: bool
+    """The newest attempt was a look-up, by which the provider was found to have it."""
+    is_settled: bool
+    """Of a recipient that is `sent`, somebody said so, and no provider."""
     reason: str
     """For which it was given up last; empty where it never was, or nobody said."""
     is_parked: bool
@@ -84,13 +93,18 @@ def explain(
     is_parked: it waits for a person to decide, and is not sent again by itself.
     """
     newest = attempts[-1] if attempts else None
+    handovers = [attempt for attempt in attempts if not attempt.is_look_up]
+    silences = [attempt for attempt in attempts if attempt.outcome == Outcome.AMBIGUOUS]
     answer = _telling_answer(email, attempts)
     case = _Case(
         email=email,
-        outcome=newest.outcome if newest else "",
+        outcome=handovers[-1].outcome if handovers else "",
         evidence=_words(answer, newest) if newest else "",
         meaning=meaning_of(str(answer.get("enhanced_code") or "")),
-        attempts=len(attempts),
+        attempts=len(handovers),
+        silence=silences[-1] if silences else None,
+        is_found=newest is not None and newest.is_look_up and newest.outcome == Outcome.ACCEPTED,
+        is_settled=_is_settled(email, events),
         reason=_reason(events),
         is_parked=is_parked,
     )
@@ -137,6 +151,15 @@ def _deferred(case: _Case) -> Explanation:
 
 def _unconfirmed(case: _Case) -> Explanation:
     cause = "It may have arrived: the connection ended after the message and before the answer."
+    if case.silence is not None and case.silence.is_look_up:
+        cause = "It may have arrived: no answer came, and asking the provider later gave no proof."
+    if case.silence is not None and case.silence.waits_for_look_up and not case.is_parked:
+        place = provider_name(case.silence.provider)
+        return Explanation(
+            cause,
+            f"It waits to be looked up at {place}. Nothing is sent again before that.",
+            case.evidence,
+        )
     if not case.is_parked:
         return Explanation(
             cause,
@@ -152,8 +175,13 @@ def _unconfirmed(case: _Case) -> Explanation:
 
 
 def _sent(case: _Case) -> Explanation:
+    cause = "The provider has taken it, and answers for it from here."
+    if case.is_found:
+        cause = "The provider has taken it: it did not answer, and had it when it was asked."
+    if case.is_settled:
+        cause = "Somebody said that it arrived. No answer of the provider is known."
     return Explanation(
-        "The provider has taken it, and answers for it from here.",
+        cause,
         "Nothing is left to do. Bounces and complaints show here if the provider reports them.",
         case.evidence,
     )
@@ -237,6 +265,13 @@ def _in_queue(case: _Case, label: str, only: str = "") -> Action:
     )
 
 
+def _is_settled(email: EmailView, events: Sequence[EventView]) -> bool:
+    settled = {event.recipient_id for event in events if event.type == SETTLED}
+    return any(
+        each.id in settled and each.status is RecipientStatus.SENT for each in email.recipients
+    )
+
+
 def _reason(events: Sequence[EventView]) -> str:
     ends = [event for event in events if event.type == "email.failed"]
     return str(ends[-1].data.get("reason") or "") if ends else ""
@@ -256,4 +291,5 @@ def _words(answer: Mapping[str, object], attempt: AttemptView) -> str:
     spoken = answer_line(answer)
     if spoken:
         return spoken
-    return " · ".join(f"{name}: {value}" for name, value in attempt.evidence.items() if value)
+    facts = {name: value for name, value in attempt.evidence.items() if name != LOOK_UP_PLANNED}
+    return " · ".join(f"{name}: {value}" for name, value in facts.items() if value)

@@ -23,14 +23,16 @@ class Entry(Struct, frozen=True):
     keeps_mode: bool = False
     """Its links stay in test mode where the page before was."""
     in_demo: bool = False
+    beside: tuple[str, ...] = ()
+    """Pages elsewhere that belong to it."""
 
     def address(self, mode: str | None) -> str:
         """Where it leads from a page of this mode."""
         return address_of(self.path, mode=mode if self.keeps_mode else None)
 
     def is_current(self, path: str) -> bool:
-        """True for the page itself and those below it."""
-        return path == self.path or path.startswith(f"{self.path}/")
+        """True for the page itself, those beside it, and those below one of them."""
+        return any(path == own or path.startswith(f"{own}/") for own in (self.path, *self.beside))
 
 
 _ENTRIES: Final = (
@@ -39,6 +41,9 @@ _ENTRIES: Final = (
     Entry("/inbox", "inbox", "Inbox", "i", Permission.INBOX_READ, keeps_mode=True),
     Entry("/queue", "list-checks", "Queue", "q", Permission.QUEUE_READ, keeps_mode=True),
     Entry("/api-keys", "key-round", "API keys", "k", Permission.API_KEYS_READ),
+    Entry(
+        "/providers", "waypoints", "Providers", "p", Permission.ACCOUNTS_READ, beside=("/routes",)
+    ),
     Entry("/overview", "activity", "Overview", "o", Permission.PLATFORM_READ, in_tenant=False),
     Entry("/tenants", "users", "Tenants", "t", Permission.TENANTS_OPEN, in_tenant=False),
     Entry(

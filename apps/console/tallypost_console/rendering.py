@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.enums import MediaType
 
 from tallypost_console import assets, charts, words
+from tallypost_console.account_findings import STEP_STATES
 from tallypost_console.addresses import address_of, of_tenant
 from tallypost_console.edge import nonce
 from tallypost_console.icons import icon
@@ -39,6 +40,7 @@ def _make_environment() -> Environment:
         asset=assets.asset_path,
         icon=icon,
         themes=THEMES,
+        step_states=STEP_STATES,
         bar_chart=charts.bar_chart,
         line_chart=charts.line_chart,
         chart_shapes=charts.SHAPES,

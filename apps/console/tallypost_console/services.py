@@ -40,11 +40,14 @@ class Services:
     def __init__(self, settings: ConsoleSettings) -> None:
         """Opens no connection, but makes the folder of attachments where it is missing.
 
-        Raises ValueError for an address or peppers that cannot be used.
+        Raises ValueError for an address, a key ring or peppers that cannot be used.
         """
         self._engine = create_engine(settings.database.console_url.reveal(), app=APP_NAME)
         self.sessions = create_session_maker(self._engine)
         self.peppers = KeyRing.from_setting(settings.secrets.peppers.reveal())
+        self.key_ring = KeyRing.from_setting(settings.secrets.key_ring.reveal())
+        self.account_networks = settings.tenant_accounts.networks
+        """Where hosts of tenants' provider accounts may be, beside the public internet."""
         self.throttle = SignInThrottle(LocalLimiter())
         self.origins = Origins(settings.console.url)
         self.cookie = SessionCookie(is_secure=self.origins.is_secure)

@@ -7,7 +7,9 @@ from typing import Final
 from msgspec import Struct
 
 from tallypost_console.words import answer_line, sentence
+from tallypost_domain.emails.types import LOOK_UP
 from tallypost_domain.emails.views import EmailView, EventView
+from tallypost_domain.queue.unconfirmed_decisions import SETTLED
 
 _WORDS: Final[Mapping[str, str]] = {
     "email.queued": "Accepted and queued",
@@ -25,10 +27,21 @@ _WORDS: Final[Mapping[str, str]] = {
     "email.complained": "Reported as spam",
     "email.failed": "Given up",
     "email.requeued": "Put back into the queue",
+    SETTLED: "Settled as sent: somebody said that it arrived",
     "email.duplicate_suspected": "May have been sent twice",
+}
+# Nothing was handed over: the provider was asked what became of it.
+_LOOK_UP_WORDS: Final[Mapping[str, str]] = {
+    "email.sent": "Found at the provider, which has taken it",
+    "email.unconfirmed": "Looked up at the provider, without proof",
+}
+_SETTLED_WORDS: Final[Mapping[object, str]] = {
+    "person": "Settled as sent: a person said that it arrived",
+    "api_key": "Settled as sent: a program said that it arrived",
 }
 _TONES: Final[Mapping[str, str]] = {
     "email.sent": "info",
+    SETTLED: "info",
     "email.delivered": "success",
     "email.deferred": "warning",
     "email.unconfirmed": "warning",
@@ -43,6 +56,8 @@ _TONES: Final[Mapping[str, str]] = {
 _SAID: Final = frozenset(
     {"attempt_id", "phase", "outcome", "reply_code", "enhanced_code", "detail"}
 )
+# Said by the words for it.
+_SAID_OF_SETTLED: Final = frozenset({"was", "as", "actor_kind"})
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -73,13 +88,26 @@ def timeline(
         of_whom = names.get(str(event.recipient_id)) if event.recipient_id else None
         steps.append(
             Step(
-                what=_WORDS.get(event.type, sentence(event.type.removeprefix("email."))),
+                what=_what(event),
                 tone=_TONES.get(event.type, "neutral"),
                 at=event.created_at,
                 gap_s=(event.created_at - steps[-1].at).total_seconds() if steps else None,
                 address=of_whom if has_several else None,
                 said=answer_line(event.data),
-                facts={name: fact for name, fact in event.data.items() if name not in _SAID},
+                facts=_facts(event),
             )
         )
     return tuple(steps)
+
+
+def _what(event: EventView) -> str:
+    if event.type == SETTLED:
+        return _SETTLED_WORDS.get(event.data.get("actor_kind"), _WORDS[SETTLED])
+    is_look_up = event.data.get("phase") == LOOK_UP
+    words = _LOOK_UP_WORDS if is_look_up and event.type in _LOOK_UP_WORDS else _WORDS
+    return words.get(event.type, sentence(event.type.removeprefix("email.")))
+
+
+def _facts(event: EventView) -> dict[str, object]:
+    said = _SAID | _SAID_OF_SETTLED if event.type == SETTLED else _SAID
+    return {name: fact for name, fact in event.data.items() if name not in said}

@@ -46,6 +46,12 @@ _CONDITIONS: Final[Mapping[AccountCondition, str]] = {
     AccountCondition.HALF_OPEN: "being tried",
 }
 
+_PROVIDERS: Final[Mapping[str, str]] = {
+    "sendgrid": "SendGrid",
+    "ses": "Amazon SES",
+    "smtp": "the SMTP relay",
+}
+
 _SKIP_REASONS: Final[Mapping[SkipReason, str]] = {
     SkipReason.SUPPRESSED: "the address is on the suppression list by now",
     SkipReason.DOMAIN_NOT_VERIFIED: "the sending domain is not verified any more",
@@ -146,6 +152,11 @@ def with_code(text: str) -> Markup:
 def skip_reason(reason: SkipReason) -> str:
     """Why a recipient was not put back into the queue."""
     return _SKIP_REASONS[reason]
+
+
+def provider_name(provider: str) -> str:
+    """What people call a provider; one of a plugin goes by the name of its entry point."""
+    return _PROVIDERS.get(provider, provider)
 
 
 def condition(state: AccountCondition) -> str:

@@ -28,6 +28,14 @@ TENANT_PAGES = (
     "/queue/live",
     "/queue/dead-letters",
     "/api-keys",
+    "/providers",
+    "/providers/new",
+    "/providers/new/smtp",
+    "/providers/x",
+    "/providers/x/live",
+    "/routes",
+    "/routes/new",
+    "/routes/x",
 )
 PLATFORM_PAGES = ("/overview", "/overview/live", "/tenants", "/gallery", "/demo", "/demo/live")
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from tallypost_core.settings.groups import TracingSettings
+from tallypost_providers.look_ups import FoundMessage
 from tallypost_telemetry import tracing
-from tallypost_worker.settlements import given_up
+from tallypost_worker.settlements import given_up, looked_up
 from tests.integration.console.following import follow
 from tests.integration.console.mail import accept
 from tests.integration.console.reading import links, listed, main, section, words
@@ -201,3 +203,48 @@ async def test_everything_about_an_email_of_another_tenant_is_not_found(
     answer = await owner.get(f"/emails/{theirs}{ending}")
     assert answer.status_code == 404
     assert "Not yours" not in answer.text
+
+
+async def test_email_that_is_looked_up_says_so_before_and_after(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add_bulk(tenant)
+    worker = await queue.start_worker()
+    (claim,) = await queue.hand_over(worker, tenant, lane="bulk")
+    silent = await queue.settle(worker, claim, "ambiguous", first="ambiguous")
+    assert silent.attempt is not None
+    planned = replace(
+        silent.attempt, provider="sendgrid", account="sendgrid", evidence={"look_up": "planned"}
+    )
+    await queue.record(worker, replace(silent, attempt=planned, look_up_in_s=0.0))
+    path = f"/emails/{email_id}"
+    assert "It waits to be looked up at SendGrid." in why(await owner.get(path))
+
+    (claim,) = await queue.claim(worker, tenant, lane="bulk")
+    (email,) = await queue.load(claim)
+    assert email.silence is not None
+    found = {
+        id_: FoundMessage(address, "its id", "delivered")
+        for id_, address in email.silence.recipients.items()
+    }
+    await queue.record(
+        worker,
+        looked_up(
+            email,
+            worker,
+            email.silence,
+            found,
+            missing="",
+            evidence={"found": "1"},
+            duration_s=0.1,
+            look_up_in_s=None,
+        ),
+    )
+    page = await owner.get(path)
+    assert "did not answer, and had it when it was asked" in why(page)
+    assert "found when the provider was asked: delivered" in why(page)
+    assert timeline(page)[-1].startswith("Found at the provider, which has taken it")
+    attempts = section(page, "attempts")
+    assert "Attempt 1" in attempts
+    assert "Look-up" in attempts
+    assert "Attempt 2" not in attempts

@@ -76,16 +76,18 @@ def attempt(
     *answers: Mapping[str, object],
     outcome: Outcome = Outcome.ACCEPTED,
     evidence: Mapping[str, object] | None = None,
+    provider: str = "smtp",
+    phase: str = "final",
 ) -> AttemptView:
     """A handover with these answers."""
     return AttemptView(
         id=new_id(),
         attempt=1,
-        provider="smtp",
-        account="smtp",
+        provider=provider,
+        account=provider,
         outcome=outcome.value,
         is_late=False,
-        phase="final",
+        phase=phase,
         recipients=answers,
         evidence=evidence or {},
         provider_message_id=None,

@@ -8,7 +8,7 @@ from tallypost_console import explanations
 from tallypost_console.explanations import Explanation
 from tallypost_core.ids import new_id
 from tallypost_domain.emails.lifecycle import RecipientStatus
-from tallypost_domain.emails.views import AttemptView, EmailView, EventView
+from tallypost_domain.emails.views import AttemptView, EmailView, EventView, RecipientView
 from tallypost_providers.types import Outcome
 from tests.unit.console.examples import NOON, answer, attempt, email, recipient
 
@@ -233,3 +233,65 @@ def test_unconfirmed_email_warns_of_a_second_copy() -> None:
     explanation = explain(email(status=Status.UNCONFIRMED), [attempt(outcome=Outcome.AMBIGUOUS)])
     assert "may have arrived" in explanation.cause
     assert "twice" in explanation.next_step
+
+
+def looked_up(to: RecipientView, outcome: Outcome) -> AttemptView:
+    words = {Outcome.ACCEPTED: "found when the provider was asked: delivered"}
+    said = words.get(outcome, "not found when the provider was asked")
+    told = {"recipient_id": str(to.id), "outcome": outcome.value, "detail": said}
+    return attempt(told, outcome=outcome, provider="sendgrid", phase="lookup")
+
+
+def to_be_looked_up(provider: str = "sendgrid") -> AttemptView:
+    return attempt(outcome=Outcome.AMBIGUOUS, evidence={"look_up": "planned"}, provider=provider)
+
+
+@pytest.mark.parametrize(("provider", "name"), [("sendgrid", "SendGrid"), ("pigeon", "pigeon")])
+def test_unconfirmed_email_says_where_it_is_to_be_looked_up(provider: str, name: str) -> None:
+    silent = [to_be_looked_up(provider)]
+    explanation = explain(email(status=Status.UNCONFIRMED), silent, is_parked=False)
+    assert "may have arrived" in explanation.cause
+    assert f"looked up at {name}" in explanation.next_step
+    assert explanation.evidence == ""
+    assert explanation.action is None
+
+
+def test_email_that_was_looked_up_in_vain_goes_on_as_its_stream_says() -> None:
+    ada = recipient(Status.UNCONFIRMED)
+    tried = [to_be_looked_up(), looked_up(ada, Outcome.AMBIGUOUS)]
+    waits = explain(email(ada), tried, is_parked=False)
+    assert "gave no proof" in waits.cause
+    assert waits.evidence == "not found when the provider was asked"
+    assert "again by itself" in waits.next_step
+    assert "Ask the recipient" in explain(email(ada), tried, is_parked=True).next_step
+
+
+def test_silence_after_a_look_up_in_vain_is_to_be_looked_up_anew() -> None:
+    ada = recipient(Status.UNCONFIRMED)
+    tried = [to_be_looked_up(), looked_up(ada, Outcome.AMBIGUOUS), to_be_looked_up()]
+    assert "looked up at" in explain(email(ada), tried, is_parked=False).next_step
+
+
+def test_email_that_was_found_says_how_that_is_known() -> None:
+    ada = recipient(Status.SENT)
+    found = [to_be_looked_up(), looked_up(ada, Outcome.ACCEPTED)]
+    explanation = explain(email(ada), found)
+    assert "did not answer" in explanation.cause
+    assert explanation.evidence == "found when the provider was asked: delivered"
+
+
+def test_look_up_is_not_counted_as_an_attempt() -> None:
+    ada, grace = recipient(Status.SENT), recipient(Status.DEFERRED)
+    tried = [attempt(outcome=Outcome.DEFERRED), looked_up(ada, Outcome.ACCEPTED)]
+    assert "1 attempt so far" in explain(email(ada, grace), tried).next_step
+
+
+def test_email_of_which_somebody_said_that_it_arrived_does_not_claim_a_providers_word() -> None:
+    ada = recipient(Status.SENT)
+    settled = EventView(new_id(), "email.settled", ada.id, {}, NOON)
+    silent = [attempt(outcome=Outcome.AMBIGUOUS)]
+    assert "Somebody said that it arrived" in explain(email(ada), silent, [settled]).cause
+    # Somebody else's settlement does not tell about the one whom the provider took.
+    other = recipient(Status.DELIVERED)
+    of_other = EventView(new_id(), "email.settled", other.id, {}, NOON)
+    assert "The provider has taken it" in explain(email(ada, other), silent, [of_other]).cause

@@ -8,7 +8,8 @@ import tallypost_console
 FOLDER = Path(tallypost_console.__file__).parent
 TEMPLATES = FOLDER / "templates"
 
-# Parts of every page, seen on the gallery as on any other, or of one form alone.
+# Parts of every page, seen on the gallery as on any other, or of another component, or of one form
+# alone.
 OF_THE_PAGE = {
     "form_token",
     "sign_out",
@@ -19,7 +20,9 @@ OF_THE_PAGE = {
     "time",
     "short_time",
     "copy_button",
+    "dns_records",
     "queue_tabs",
+    "provider_tabs",
     "demo_form",
 }
 

@@ -10,6 +10,7 @@ from tallypost_domain.people.permissions import Permission, Role
 from tallypost_domain.people.types import SignedInPerson
 
 MAIL = ["Home", "Emails", "Inbox", "Queue"]
+BUILDING = ["API keys", "Providers"]
 PLATFORM = ["Overview", "Tenants"]
 
 
@@ -31,11 +32,11 @@ def entry(label: str) -> Entry:
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER])
-def test_those_who_build_or_watch_see_mail_and_keys(role: Role) -> None:
-    assert labels(visitor(role)) == [*MAIL, "API keys"]
+def test_those_who_build_or_watch_see_mail_and_what_it_goes_by(role: Role) -> None:
+    assert labels(visitor(role)) == [*MAIL, *BUILDING]
 
 
-def test_marketer_sees_mail_and_no_keys() -> None:
+def test_marketer_sees_mail_and_nothing_that_it_goes_by() -> None:
     assert labels(visitor(Role.MARKETER)) == MAIL
 
 
@@ -44,7 +45,7 @@ def test_whoever_pays_sees_nobodys_mail() -> None:
 
 
 def test_operator_sees_everything_in_the_tenant_that_is_open() -> None:
-    assert labels(visitor(is_operator=True)) == [*MAIL, "API keys", *PLATFORM]
+    assert labels(visitor(is_operator=True)) == [*MAIL, *BUILDING, *PLATFORM]
 
 
 def test_operator_without_a_tenant_sees_the_installation_only() -> None:
@@ -89,6 +90,10 @@ def test_every_page_has_an_icon_and_a_key_of_its_own() -> None:
         ("Emails", "/", False),
         ("Home", "/", True),
         ("Home", "/emails", False),
+        ("Providers", "/providers/new/smtp", True),
+        ("Providers", "/routes", True),
+        ("Providers", "/routes/018f", True),
+        ("Providers", "/routes-of-others", False),
     ],
 )
 def test_page_is_current_with_those_below_it(label: str, path: str, is_current: bool) -> None:
@@ -96,7 +101,7 @@ def test_page_is_current_with_those_below_it(label: str, path: str, is_current: 
 
 
 def test_pages_of_a_mode_keep_it() -> None:
-    keeping = {each for each in (*MAIL, "API keys", *PLATFORM) if entry(each).keeps_mode}
+    keeping = {each for each in (*MAIL, *BUILDING, *PLATFORM) if entry(each).keeps_mode}
     assert keeping == {*MAIL}
 
 

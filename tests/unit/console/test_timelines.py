@@ -95,3 +95,32 @@ def test_unknown_event_is_shown_by_its_name() -> None:
 def test_harm_is_coloured_as_such(type_: str, tone: str) -> None:
     (step,) = timeline(email(), [event(type_)], {})
     assert step.tone == tone
+
+
+@pytest.mark.parametrize(
+    ("type_", "what"),
+    [
+        ("email.sent", "Found at the provider, which has taken it"),
+        ("email.unconfirmed", "Looked up at the provider, without proof"),
+        ("email.deferred", "Put off; it is tried again"),
+    ],
+)
+def test_look_up_is_not_told_as_a_handover(type_: str, what: str) -> None:
+    data: dict[str, object] = {"phase": "lookup", "detail": "words about it"}
+    (step,) = timeline(email(), [event(type_, data=data)], {})
+    assert (step.what, step.said, step.facts) == (what, "words about it", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "who"), [("person", "a person"), ("api_key", "a program"), ("system", "somebody")]
+)
+def test_settlement_by_hand_tells_who_said_so(kind: str, who: str) -> None:
+    data: dict[str, object] = {
+        "was": "unconfirmed",
+        "as": "sent",
+        "actor_kind": kind,
+        "actor_id": "an id",
+    }
+    (step,) = timeline(email(), [event("email.settled", data=data)], {})
+    assert step.what == f"Settled as sent: {who} said that it arrived"
+    assert (step.tone, step.facts) == ("info", {"actor_id": "an id"})

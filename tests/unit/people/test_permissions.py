@@ -20,6 +20,7 @@ READING = {
     Permission.INBOX_READ,
     Permission.QUEUE_READ,
     Permission.API_KEYS_READ,
+    Permission.ACCOUNTS_READ,
 }
 
 
@@ -42,12 +43,14 @@ def test_viewer_changes_nothing() -> None:
     assert permissions_of(Role.VIEWER, is_operator=False) == READING
 
 
-def test_marketer_sends_and_has_no_keys_and_revives_nothing() -> None:
+def test_marketer_sends_and_has_neither_keys_nor_accounts_and_revives_nothing() -> None:
     allowed = permissions_of(Role.MARKETER, is_operator=False)
     assert Permission.EMAILS_SEND in allowed
     assert not allowed & {
         Permission.API_KEYS_READ,
         Permission.API_KEYS_WRITE,
+        Permission.ACCOUNTS_READ,
+        Permission.ACCOUNTS_WRITE,
         Permission.QUEUE_REQUEUE,
     }
 

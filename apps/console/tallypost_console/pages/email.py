@@ -11,6 +11,7 @@ from litestar.response import Redirect, Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY
+from tallypost_console.account_names import load_names
 from tallypost_console.commands import curl_command
 from tallypost_console.dependencies import require_tenant_id
 from tallypost_console.downloads import content_disposition
@@ -23,14 +24,18 @@ from tallypost_console.services import Services
 from tallypost_console.streams import stream
 from tallypost_console.timelines import timeline
 from tallypost_console.visitors import Visitor, as_actor
+from tallypost_core.errors import HTTP_STATUS, AppError
 from tallypost_core.ids import parse_id
 from tallypost_domain.emails import service as emails
 from tallypost_domain.emails.errors import EmailNotFound
+from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.messages import load_outline
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
+from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
+from tallypost_domain.queue.unconfirmed_decisions import settle_as_sent
 from tallypost_domain.queue.waiting import is_parked
 from tallypost_providers.types import Mode
 
@@ -56,32 +61,7 @@ class EmailPage(Controller):
         tab: FromQuery[Tab] = "preview",
     ) -> Response[str]:
         """The email with its recipients, attempts, events and copies, and one of the tabs."""
-        tenant_id = require_tenant_id(visitor)
-        async with services.session(tenant_id) as session:
-            tenant = await people.get_tenant(session, tenant_id)
-            found = await _find(session, tenant_id, email_id, visitor.person.permissions)
-            outline = await load_outline(session, tenant_id, found["email"].id)
-        # Opens its own session where it needs one: building a large message takes its time.
-        shown = await read_tab(services, tenant_id, found["email"], tab)
-        return render(
-            request,
-            _TEMPLATE,
-            # An email styles itself inline; its frame inherits the policy of this page.
-            headers={
-                "content-security-policy": content_security_policy(
-                    request.scope, more_styles=PREVIEW_STYLES
-                )
-            },
-            tenant=tenant,
-            **found,
-            tab=tab,
-            tabs=[(name, label, f"?tab={name}#message") for name, label in TABS],
-            shown=shown,
-            command=curl_command(
-                found["email"], outline.headers, has_attachments=bool(outline.attachments)
-            ),
-            resend_key=secrets.token_urlsafe(16),
-        )
+        return await _show(request, services, visitor, email_id, tab)
 
     @get("/live")
     async def follow_email(
@@ -159,6 +139,66 @@ class EmailPage(Controller):
         )
         return Redirect(f"/emails/{new}", status_code=303)
 
+    # Any: a redirect has no body.
+    @post("/arrived", status_code=303, opt={OPT_KEY: Permission.QUEUE_REQUEUE})
+    async def settle(
+        self,
+        request: AnyRequest,
+        services: NamedDependency[Services],
+        visitor: NamedDependency[Visitor],
+        email_id: FromPath[str],
+    ) -> Response[Any]:
+        """Believe a person that it arrived; or show the page again with what stands in the way."""
+        tenant_id, wanted = require_tenant_id(visitor), _require_id(email_id)
+        try:
+            async with services.session(tenant_id) as session:
+                email = await _get_email(session, tenant_id, wanted)
+                actor = as_actor(request, visitor.person)
+                await settle_as_sent(session, tenant_id, email.mode, wanted, actor=actor)
+        except (EmailUnderWay, NothingUnconfirmed) as error:
+            return await _show(request, services, visitor, email_id, "preview", error)
+        return Redirect(f"/emails/{wanted}", status_code=303)
+
+
+async def _show(
+    request: AnyRequest,
+    services: Services,
+    visitor: Visitor,
+    email_id: str,
+    tab: Tab,
+    error: AppError | None = None,
+) -> Response[str]:
+    tenant_id = require_tenant_id(visitor)
+    async with services.session(tenant_id) as session:
+        tenant = await people.get_tenant(session, tenant_id)
+        found = await _find(session, tenant_id, email_id, visitor.person.permissions)
+        outline = await load_outline(session, tenant_id, found["email"].id)
+    # Opens its own session where it needs one: building a large message takes its time.
+    shown = await read_tab(services, tenant_id, found["email"], tab)
+    here = f"/emails/{found['email'].id}"
+    return render(
+        request,
+        _TEMPLATE,
+        status_code=HTTP_STATUS[error.kind] if error else 200,
+        # An email styles itself inline; its frame inherits the policy of this page.
+        headers={
+            "content-security-policy": content_security_policy(
+                request.scope, more_styles=PREVIEW_STYLES
+            )
+        },
+        tenant=tenant,
+        **found,
+        error=error,
+        back=here,
+        tab=tab,
+        tabs=[(name, label, f"{here}?tab={name}#message") for name, label in TABS],
+        shown=shown,
+        command=curl_command(
+            found["email"], outline.headers, has_attachments=bool(outline.attachments)
+        ),
+        resend_key=secrets.token_urlsafe(16),
+    )
+
 
 # Any: what the template shows.
 async def _find(
@@ -178,9 +218,14 @@ async def _find(
         "email": email,
         "names": names,
         "why": why,
+        "unconfirmed": sum(
+            recipient.status is RecipientStatus.UNCONFIRMED for recipient in email.recipients
+        ),
+        "may_settle": Permission.QUEUE_REQUEUE in permissions,
         "action": why.action if why.action and why.action.permission in permissions else None,
         "steps": timeline(email, events, names),
         "attempts": attempts,
+        "accounts": await load_names(session, tenant_id, {each.account for each in attempts}),
         "copies": copies.items,
     }
 

@@ -2,16 +2,20 @@
 
 import datetime as dt
 from typing import Final
+from uuid import UUID
 
 from litestar import Response, get
 from msgspec import Struct
 
 from tallypost_console.access import OPT_KEY
+from tallypost_console.account_findings import DomainFinding, StandingMark
+from tallypost_console.account_forms import show_form
 from tallypost_console.charts import Bar
 from tallypost_console.rendering import AnyRequest, render
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.queue.account_states import AccountCondition, SeenState
+from tallypost_domain.routing.types import AccountStep, DomainRecord, StandingView
 from tallypost_providers.types import Outcome
 
 _BARS: Final = tuple(
@@ -57,6 +61,46 @@ _ACCOUNTS: Final = tuple(
 )
 
 
+_STEPS: Final = (
+    AccountStep("connect", "good", "220 relay.example.net ESMTP"),
+    AccountStep("greet", "warning", "the relay offers no SIZE"),
+    AccountStep("log in", "failed", "535 5.7.8 authentication failed"),
+    AccountStep("send", "not_tried", ""),
+)
+_RECORDS: Final = (
+    DomainRecord(
+        type="CNAME",
+        name="sample._domainkey.example.com",
+        value="sample.dkim.example.net",
+        is_found=True,
+    ),
+    DomainRecord(
+        type="TXT",
+        name="tp1._domainkey.example.com",
+        value="v=DKIM1; k=rsa; p=sample-of-a-key-that-is-longer-than-its-column-is-wide",
+        is_found=False,
+    ),
+)
+_FINDING: Final = DomainFinding(
+    "example.com",
+    "danger",
+    "Not verified",
+    StandingView(
+        domain_id=UUID(int=1),
+        domain="example.com",
+        account="sendgrid",
+        status="unverified",
+        records=_RECORDS,
+        detail="expected a CNAME, found none",
+        checked_at=_SINCE,
+    ),
+)
+_MARKS: Final = (
+    StandingMark("success", "Verified", ("ses", "ses-2")),
+    StandingMark("danger", "Not verified", ("sendgrid",)),
+)
+
+
 class _Email(Struct, frozen=True):
     """As much of an email as a list shows."""
 
@@ -97,4 +141,8 @@ def show_gallery(request: AnyRequest) -> Response[str]:
         emails=_EMAILS,
         lines=_LINES,
         accounts=_ACCOUNTS,
+        check_steps=_STEPS,
+        domain_finding=_FINDING,
+        standing_marks=_MARKS,
+        account_form=show_form("sendgrid"),
     )

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tallypost_console.access import OPT_KEY
 from tallypost_console.addresses import address_of
 from tallypost_console.dependencies import require_tenant_id
-from tallypost_console.forms import read_form
+from tallypost_console.forms import Form, read_form
 from tallypost_console.modes import read_mode
 from tallypost_console.rendering import AnyRequest, render, render_block
 from tallypost_console.services import Services
@@ -23,6 +23,7 @@ from tallypost_core.ids import parse_id
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
 from tallypost_domain.queue.requeueing import resend_unconfirmed
+from tallypost_domain.queue.settling import settle_several_as_sent
 from tallypost_domain.queue.waiting import (
     QueueCounts,
     QueueState,
@@ -43,6 +44,7 @@ _STATES: Final[tuple[tuple[QueueState | None, str], ...]] = (
     ("held", "Held"),
     ("ambiguous", "Unconfirmed"),
 )
+_REQUEUE: Final = {OPT_KEY: Permission.QUEUE_REQUEUE}
 
 
 class QueuePages(Controller):
@@ -88,7 +90,7 @@ class QueuePages(Controller):
         key = (_PATH, tenant_id, mode, only, may_requeue)
         return stream(request, services, visitor, key, view)
 
-    @post("/unconfirmed", status_code=200, opt={OPT_KEY: Permission.QUEUE_REQUEUE})
+    @post("/unconfirmed", status_code=200, opt=_REQUEUE)
     async def send_again(
         self,
         request: AnyRequest,
@@ -100,17 +102,38 @@ class QueuePages(Controller):
         """Send parked emails again that a person has chosen, though they may arrive twice."""
         form = await read_form(request)
         mode = read_mode(form)
-        chosen = [id_ for id_ in map(parse_id, form.list_values("email")) if id_ is not None]
         done = await resend_unconfirmed(
             session,
             tenant.id,
             mode,
-            chosen,
+            _chosen(form),
             actor=as_actor(request, visitor.person),
             peppers=services.peppers,
         )
         back = address_of(_PATH, mode=mode, only="ambiguous")
         return render(request, "requeued.html", tenant=tenant, mode=mode, done=done, back=back)
+
+    @post("/unconfirmed/arrived", status_code=200, opt=_REQUEUE)
+    async def settle(
+        self,
+        request: AnyRequest,
+        session: NamedDependency[AsyncSession],
+        tenant: NamedDependency[TenantRow],
+        visitor: NamedDependency[Visitor],
+    ) -> Response[str]:
+        """Believe a person that the emails they have chosen arrived."""
+        form = await read_form(request)
+        mode = read_mode(form)
+        done = await settle_several_as_sent(
+            session, tenant.id, mode, _chosen(form), actor=as_actor(request, visitor.person)
+        )
+        back = address_of(_PATH, mode=mode, only="ambiguous")
+        return render(request, "settled.html", tenant=tenant, mode=mode, done=done, back=back)
+
+
+def _chosen(form: Form) -> list[UUID]:
+    """The emails that are ticked; what is no id is left out."""
+    return [id_ for id_ in map(parse_id, form.list_values("email")) if id_ is not None]
 
 
 # Any: what the template shows.

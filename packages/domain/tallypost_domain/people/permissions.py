@@ -24,9 +24,12 @@ class Permission(enum.StrEnum):
     """Send the content of an email again, as a new email."""
     QUEUE_READ = "queue.read"
     QUEUE_REQUEUE = "queue.requeue"
-    """Decide that a dead letter, or parked mail, is sent again."""
+    """Decide that a dead letter, or parked mail, is sent again, or that an email arrived."""
     API_KEYS_READ = "api_keys.read"
     API_KEYS_WRITE = "api_keys.write"
+    ACCOUNTS_READ = "accounts.read"
+    """See the tenant's own provider accounts, and by which routes its mail goes."""
+    ACCOUNTS_WRITE = "accounts.write"
     TENANTS_OPEN = "tenants.open"
     """See the list of all tenants and enter one of them; operators only."""
     PLATFORM_READ = "platform.read"
@@ -36,9 +39,11 @@ class Permission(enum.StrEnum):
 
 
 _READ_MAIL = frozenset({Permission.EMAILS_READ, Permission.INBOX_READ, Permission.QUEUE_READ})
-_VIEW = _READ_MAIL | {Permission.API_KEYS_READ}
+_VIEW = _READ_MAIL | {Permission.API_KEYS_READ, Permission.ACCOUNTS_READ}
 _SEND = _READ_MAIL | {Permission.EMAILS_SEND}
-_BUILD = _VIEW | _SEND | {Permission.QUEUE_REQUEUE, Permission.API_KEYS_WRITE}
+_BUILD = (
+    _VIEW | _SEND | {Permission.QUEUE_REQUEUE, Permission.API_KEYS_WRITE, Permission.ACCOUNTS_WRITE}
+)
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.OWNER: _BUILD,

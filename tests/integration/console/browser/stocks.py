@@ -1,15 +1,33 @@
-"""A tenant whose pages have something to show: emails in many states, messages, a test email."""
+"""A tenant whose pages have something to show: emails in many states, messages, a test email, and
+provider accounts with routes."""
 
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallypost_core.ids import new_id
 from tallypost_domain.db.pools import Connection, transaction
+from tallypost_domain.routing.accounts import AccountChange, NewAccount, change_account
+from tallypost_domain.routing.routes import replace_routes
+from tallypost_domain.routing.standings import NewStanding
+from tallypost_domain.routing.types import DomainRecord, NewRoute
+from tests.integration.console.accounts import (
+    FAILED,
+    GOOD,
+    SES_SECRETS,
+    SES_SETTINGS,
+    add_domain,
+    start_worker,
+    write_check,
+    write_standing,
+    write_trouble,
+)
 from tests.integration.console.mail import accept, store_message
-from tests.support.database import Database, SeededTenant
+from tests.integration.routing.samples import ACCOUNT, ACTOR, create, say_platform_has
+from tests.support.database import KEY_RING, Database, SeededTenant
 from tests.support.emails import sandbox_sender
 
 DEAD_LETTERS: Final = 3
@@ -29,6 +47,19 @@ _ENDS: Final = (
 )
 
 
+_RECORDS: Final = (
+    DomainRecord(
+        type="CNAME",
+        name="sample._domainkey.example.com",
+        value="sample.dkim.example.net",
+        is_found=True,
+    ),
+    DomainRecord(
+        type="TXT", name="tp1._domainkey.example.com", value="p=" + "sample" * 40, is_found=False
+    ),
+)
+
+
 class Stock(Struct, frozen=True):
     """What is there to be opened."""
 
@@ -36,6 +67,10 @@ class Stock(Struct, frozen=True):
     """One email for each status; of those that failed there are DEAD_LETTERS."""
     message: UUID
     """In the Inbox."""
+    accounts: tuple[UUID, ...]
+    """One whose check has failed, one in trouble with a domain that is not verified, one that is
+    off."""
+    route: UUID
 
 
 async def stock(database: Database, folder: Path, tenant: SeededTenant) -> Stock:
@@ -66,7 +101,8 @@ async def stock(database: Database, folder: Path, tenant: SeededTenant) -> Stock
         found = await session.connection()
         rows = await found.exec_driver_sql("SELECT id FROM inbox_messages")
         message = rows.scalar_one()
-    return Stock(emails, message)
+    accounts = await _add_accounts(database, tenant)
+    return Stock(emails, message, accounts, await _add_routes(database, tenant, accounts))
 
 
 async def set_status(database: Database, tenant: SeededTenant, email_id: UUID, status: str) -> None:
@@ -79,6 +115,54 @@ async def leave_queue(database: Database, tenant: SeededTenant, email_id: UUID) 
     """Take an email off the queue, as whoever comes to an end with it does."""
     async with database.pool("tp_deliver") as pool, transaction(pool, [tenant.id]) as link:
         await link.execute("DELETE FROM send_queue WHERE email_id = $1", email_id)
+
+
+async def _add_accounts(database: Database, tenant: SeededTenant) -> tuple[UUID, ...]:
+    failed = await create(database, tenant)
+    await write_check(database, tenant, failed, FAILED)
+    ses = NewAccount(name="SES", provider="ses", settings=SES_SETTINGS, secrets=SES_SECRETS)
+    unverified = await create(database, tenant, ses)
+    await write_check(database, tenant, unverified, GOOD)
+    standing = NewStanding(status="unverified", records=_RECORDS, detail="DKIM is pending")
+    await write_standing(database, tenant, tenant.domain_id, str(unverified), standing)
+    worker_id = await start_worker(database)
+    await write_trouble(database, tenant, unverified, worker_id, "open", 600.0)
+    off = await create(database, tenant, replace(ACCOUNT, name=f"Sample relay. {_LONG}"))
+    change = AccountChange(is_on=False)
+    async with database.session("tp_console", tenant.id) as session:
+        await change_account(session, tenant.id, off, change, key_ring=KEY_RING, actor=ACTOR)
+    return failed, unverified, off
+
+
+async def _add_routes(database: Database, tenant: SeededTenant, accounts: tuple[UUID, ...]) -> UUID:
+    await _add_platform(database, tenant, "ses", "sendgrid")
+    own = tuple(map(str, accounts))
+    async with database.session("tp_console", tenant.id) as session:
+        first, *_ = await replace_routes(
+            session,
+            tenant.id,
+            [
+                NewRoute(accounts=own, tag_name="kind", tag_value="receipt", share=0.25),
+                NewRoute(accounts=own[1:], lane="bulk", domain_id=tenant.domain_id),
+                NewRoute(accounts=(own[0], "platform:ses", "platform")),
+                NewRoute(accounts=("platform",)),
+            ],
+            actor=ACTOR,
+        )
+    return first.id
+
+
+async def _add_platform(
+    database: Database, tenant: SeededTenant, verifying: str, missing: str
+) -> None:
+    """Two accounts of the platform that have to know domains: one knows them all, one does not."""
+    await say_platform_has(database, verifying, missing, "smtp")
+    known = await add_domain(database, tenant, f"{'sample-' * 8}of-a-long-name.example.com")
+    verified = NewStanding(status="verified")
+    for domain_id, account in ((known, verifying), (known, missing), (tenant.domain_id, verifying)):
+        await write_standing(database, tenant, domain_id, account, verified)
+    standing = NewStanding(status="unverified", records=_RECORDS, detail="found no CNAME")
+    await write_standing(database, tenant, tenant.domain_id, missing, standing)
 
 
 async def _set_status(link: Connection, email_id: UUID, status: str) -> None:

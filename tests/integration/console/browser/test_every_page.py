@@ -31,6 +31,13 @@ TENANT_PATHS = (
     "/queue/dead-letters",
     "/queue/dead-letters?mode=test",
     "/api-keys",
+    "/providers",
+    "/providers/new",
+    "/providers/new/smtp",
+    "/providers/new/ses",
+    "/providers/new/sendgrid",
+    "/routes",
+    "/routes/new",
 )
 OPERATOR_PATHS = ("/overview", "/tenants", "/gallery", "/demo")
 REFUSALS = {"/nothing-here": 404, "/emails?q=colour:red": 422}
@@ -38,10 +45,12 @@ TABS = ("preview", "html", "text", "headers", "raw", "attachments")
 
 
 def own_paths(stock: Stock) -> Iterator[str]:
-    """Pages of single emails and messages."""
+    """Pages of single emails, messages, accounts and routes."""
     yield from (f"/emails/{email_id}" for email_id in stock.emails.values())
     yield from (f"/emails/{stock.emails['sent']}?tab={tab}" for tab in TABS)
     yield f"/inbox/{stock.message}"
+    yield from (f"/providers/{account_id}" for account_id in stock.accounts)
+    yield f"/routes/{stock.route}"
 
 
 async def open_as(chromium: Browser, url: str, who: str) -> Judge:
@@ -74,7 +83,7 @@ async def test_pages_of_a_tenant_are_sound(
     assert not judge.list_faults(), "\n".join(judge.list_faults())
 
 
-async def test_pages_of_emails_and_messages_are_sound(
+async def test_pages_of_single_things_are_sound(
     chromium: Browser, console_url: str, stocked: Stock
 ) -> None:
     judge = await open_as(chromium, console_url, OWNER)
