@@ -16,7 +16,7 @@ from tallypost_core.settings.loader import list_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "docs" / "adr"
-SAMPLE = ROOT / "tests" / "plugins" / "sample_provider"
+SAMPLES = ROOT / "tests" / "plugins"
 DOCUMENTS = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     + list((ROOT / "docs").rglob("*.md"))
@@ -128,20 +128,25 @@ def known_settings() -> set[str]:
     names = {
         variable.name for struct in APP_SETTINGS.values() for variable in list_variables(struct)
     }
-    names |= {variable.name for variable in list_variables(sample_settings(), "eml")}
+    for sample, group, struct in (
+        ("sample_provider/src/tallypost_eml.py", "eml", "EMLSettings"),
+        ("sample_subscriber/src/tallypost_jsonl.py", "jsonl", "JSONLSettings"),
+    ):
+        settings = sample_settings(SAMPLES / sample, struct)
+        names |= {variable.name for variable in list_variables(settings, group)}
     return names | {f"{name}_FILE" for name in names}
 
 
-def sample_settings() -> type[Struct]:
-    """The settings of the sample plugin, which no app knows and a guide names."""
-    spec = importlib.util.spec_from_file_location("tallypost_eml", SAMPLE / "src/tallypost_eml.py")
+def sample_settings(file: Path, struct: str) -> type[Struct]:
+    """The settings of a sample plugin, which no app knows and a guide names."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Where its annotations are looked up.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    settings: type[Struct] = module.EMLSettings
+    settings: type[Struct] = getattr(module, struct)
     return settings
 
 
@@ -202,8 +207,8 @@ def test_every_page_is_listed_in_the_index() -> None:
     assert sorted(name_of(page) for page in pages - linked) == []
 
 
-def test_the_guide_to_plugins_shows_the_sample_as_it_is() -> None:
-    files = [path for path in SAMPLE.rglob("*") if path.suffix in {".py", ".toml"}]
+def test_the_guides_to_plugins_show_the_samples_as_they_are() -> None:
+    files = [path for path in SAMPLES.rglob("*") if path.suffix in {".py", ".toml"}]
     source = "\n".join(map(read, files))
     shown = [
         text
