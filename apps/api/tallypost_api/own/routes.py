@@ -167,7 +167,10 @@ class StandingController(Controller):
         """List where the domains stand at the accounts, the platform's and one's own."""
         async with caller.session() as session:
             views = await list_standings(session, caller.tenant_id)
-        return StandingList(tuple(map(_standing, views)))
+            # What is left of an account that the platform has no more wants no records made.
+            platform = await routes.list_platform_accounts(session)
+        shown = [view for view in views if _is_own(view) or view.account in platform]
+        return StandingList(tuple(map(_standing, shown)))
 
 
 def _route(body: RouteBody) -> NewRoute:
@@ -199,12 +202,15 @@ def _answer(views: tuple[RouteView, ...]) -> RouteList:
     )
 
 
+def _is_own(view: StandingView) -> bool:
+    return parse_id(view.account) is not None
+
+
 def _standing(view: StandingView) -> StandingAnswer:
-    is_own = parse_id(view.account) is not None
     return StandingAnswer(
         domain_id=view.domain_id,
         domain=view.domain,
-        account=view.account if is_own else f"{PLATFORM_PREFIX}{view.account}",
+        account=view.account if _is_own(view) else f"{PLATFORM_PREFIX}{view.account}",
         status=view.status,
         detail=view.detail,
         records=tuple(map(_record, view.records)),

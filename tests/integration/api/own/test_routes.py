@@ -104,6 +104,9 @@ async def test_missing_records_of_a_domain_are_shown_for_each_account(
     record = DomainRecord(type="CNAME", name="s1.example.com", value="x.example", is_found=False)
     async with database.pool("tp_worker") as pool:
         await standings.add_new(pool, ["sendgrid"], [], max_rows=10)
+        # Of an account that the platform had once.
+        await standings.add_new(pool, ["former"], [], max_rows=10)
+    await say_platform_has(database, "sendgrid")
     missing = NewStanding(status="unverified", records=(record,), detail="not seen")
     await note_standing(database, tenant, "sendgrid", missing)
     (shown,) = (await client.get("/domain-standings")).json()["data"]
