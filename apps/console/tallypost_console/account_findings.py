@@ -10,9 +10,7 @@ from msgspec import Struct
 from tallypost_console.words import NEUTRAL
 from tallypost_domain.domains.service import SendingDomain
 from tallypost_domain.routing.types import AccountView, StandingView, StepState
-
-# At these a sending domain has to be known; a relay is asked about none.
-KNOWS_DOMAINS: Final = frozenset({"ses", "sendgrid"})
+from tallypost_providers.provider_domains import KNOWS_DOMAINS
 
 STEP_STATES: Final[Mapping[StepState, tuple[str, str]]] = {
     "good": ("success", "Good"),
@@ -27,6 +25,7 @@ _STANDINGS: Final[Mapping[str, tuple[str, str]]] = {
     "unverified": ("danger", "Not verified"),
     "unknown": ("warning", "No answer"),
 }
+_WRITERS: Final = "An owner, an admin or a developer"
 
 
 class Finding(Struct, frozen=True):
@@ -100,8 +99,11 @@ class PlatformDomain(Struct, frozen=True):
         return any(finding.is_unverified for _, finding in self.told)
 
 
-def describe_check(account: AccountView) -> Finding:
-    """What the last check of an account says, and what to do about it."""
+def describe_check(account: AccountView, *, may_write: bool = False) -> Finding:
+    """What the last check of an account says, and what to do about it.
+
+    may_write tells whether whoever reads it can mend the account and have it checked.
+    """
     if account.is_being_checked:
         label = "Being checked" if account.checked_at is None else "Being checked again"
         return Finding(
@@ -116,7 +118,9 @@ def describe_check(account: AccountView) -> Finding:
             "danger",
             "Does not work",
             f"The check came to “{states['failed']}” and failed there.",
-            "Mend what the words below name, then check again.",
+            "Mend what the words below name, then check again."
+            if may_write
+            else f"{_WRITERS} mends what the words below name, and has it checked again.",
         )
     if "warning" in states:
         return Finding(
@@ -127,7 +131,12 @@ def describe_check(account: AccountView) -> Finding:
         )
     if account.check_steps:
         return Finding("success", "Works", "Every step went well.", "Nothing is left to do.")
-    return Finding(NEUTRAL, "Not checked", "Nobody has tried the account yet.", "Check it now.")
+    return Finding(
+        NEUTRAL,
+        "Not checked",
+        "Nobody has tried the account yet.",
+        "Check it now." if may_write else f"{_WRITERS} has it checked.",
+    )
 
 
 def list_domain_findings(

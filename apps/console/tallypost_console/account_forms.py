@@ -7,6 +7,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from tallypost_console.forms import Form
+from tallypost_console.words import exact
 from tallypost_core.errors import AppError
 from tallypost_domain.routing.accounts import MAX_NAME_CHARS
 from tallypost_domain.routing.types import AccountView
@@ -35,6 +36,7 @@ _GROUPS: Final[Mapping[str, Group]] = {
     "access_key_id": "Sign-in",
 }
 _ORDER: Final[tuple[Group, ...]] = ("Connection", "Sign-in", "Options")
+_NOT_KEPT: Final = "Give it again: what you typed is not kept."
 
 
 class ShownField(Struct, frozen=True, kw_only=True):
@@ -52,9 +54,13 @@ class ShownField(Struct, frozen=True, kw_only=True):
     @property
     def hint(self) -> str:
         """What to put there."""
-        if self.is_stored:
-            return f"{self.field.description} It is set; leave this empty to keep it."
-        return self.field.description
+        words = [self.field.description]
+        # Beside an error it would read as the opposite.
+        if self.is_stored and not self.error:
+            words.append("It is set; leave this empty to keep it.")
+            if self.field.name == "password":
+                words.append("Empty the user name to remove both.")
+        return " ".join(words)
 
     @property
     def is_required(self) -> bool:
@@ -114,7 +120,7 @@ def show_form(
     field = error.field if error else None
     shown = [_show(each, account, form, words, field) for each in list_fields(provider)]
     stored_name = account.name if account else ""
-    is_placed = field == "name" or any(each.error for each in shown)
+    is_placed = field == "name" or any(each.field.name == field for each in shown)
     return AccountForm(
         name=form.find("name") if form else stored_name,
         name_error=words if field == "name" else "",
@@ -127,13 +133,22 @@ def show_form(
     )
 
 
-def read_raw(provider: str, form: Form) -> dict[str, object]:
-    """The settings that a form gives, as text; a box that is not ticked says no."""
-    return {
-        field.name: value
-        for field in list_fields(provider)
-        if (value := _read(field, form)) is not None
-    }
+def read_raw(
+    provider: str, form: Form, stored: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """The settings that a form gives, as text; a box that is not ticked says no.
+
+    Where the text is what the form showed of a stored setting, it is the stored value itself: the
+    API takes numbers with more digits than a form does.
+    """
+    shown = {name: (_as_text(value), value) for name, value in (stored or {}).items()}
+    raw: dict[str, object] = {}
+    for field in list_fields(provider):
+        given = _read(field, form)
+        if given is not None:
+            text, value = shown.get(field.name, ("", ""))
+            raw[field.name] = value if given == text else given
+    return raw
 
 
 def list_settings(account: AccountView) -> Iterable[tuple[str, str]]:
@@ -162,14 +177,20 @@ def _show(
     if account is not None:
         stored = account.settings.get(field.name, field.default)
         is_stored = field.name in account.secret_names
-    value = "" if stored is None or field.is_secret else _as_text(stored)
-    given = None if form is None or field.is_secret else _read(field, form)
+    given = None if form is None else _read(field, form)
+    is_lost = field.is_secret and bool(words) and bool(given and given.strip())
+    if field.is_secret:
+        value = ""
+    elif given is not None:
+        value = given
+    else:
+        value = "" if stored is None else _as_text(stored)
     return ShownField(
         field=field,
         name=_PREFIX + field.name,
-        value=value if given is None else given,
+        value=value,
         is_stored=is_stored,
-        error=words if wrong == field.name else "",
+        error=words if wrong == field.name else _NOT_KEPT if is_lost else "",
     )
 
 
@@ -187,7 +208,7 @@ def _group_of(field: Field) -> Group:
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact(value) if isinstance(value, float) else str(value)
 
 
 def _as_words(value: object) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from tallypost_console.account_findings import DomainFinding
 from tallypost_domain.routing.troubles import Trouble, TroubleState
 from tallypost_domain.routing.types import AccountView
+from tallypost_providers.provider_domains import KNOWS_DOMAINS
 
 _TROUBLES: Final[Mapping[TroubleState, tuple[str, str, str]]] = {
     "open": ("danger", "Not asked", "Too much failed"),
@@ -64,13 +65,16 @@ def describe_condition(
 ) -> Condition | None:
     """As `describe_trouble`, or that it takes mail.
 
-    That is not said of one that has passed no check, or that is closed to all of the domains.
+    That is not said of one that has passed no check, or that no verified domain can send by.
     """
     found = describe_trouble(account, trouble, is_named=is_named)
     if found is not None or not account.is_on or not is_named:
         return found
     states = {step.state for step in account.check_steps}
-    is_closed = bool(domains) and all(domain.is_unverified for domain in domains)
+    # Of one that has to know domains, also where there is none yet.
+    is_closed = account.provider in KNOWS_DOMAINS and all(
+        domain.is_unverified for domain in domains
+    )
     # Beside either of them it would read as the opposite.
     if not states or "failed" in states or is_closed:
         return None

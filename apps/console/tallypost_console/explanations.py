@@ -55,6 +55,9 @@ class _Case(Struct, frozen=True):
     reason: str
     """For which it was given up last; empty where it never was, or nobody said."""
     is_parked: bool
+    is_put_off: bool
+    dead_end: str
+    """Why no account may be asked at all; empty where one may."""
 
 
 _RESEND: Final = Action("Resend as new", "#resend", Permission.EMAILS_SEND)
@@ -87,10 +90,13 @@ def explain(
     events: Sequence[EventView],
     *,
     is_parked: bool,
+    is_put_off: bool = False,
+    dead_end: str = "",
 ) -> Explanation:
     """Why the email has its status; attempts and events are all that it has, first to last.
 
-    is_parked: it waits for a person to decide, and is not sent again by itself.
+    is_parked: it waits for a person to decide, and is not sent again by itself. is_put_off: it is
+    due later. dead_end says why no account may be asked at all.
     """
     newest = attempts[-1] if attempts else None
     handovers = [attempt for attempt in attempts if not attempt.is_look_up]
@@ -107,6 +113,8 @@ def explain(
         is_settled=_is_settled(email, events),
         reason=_reason(events),
         is_parked=is_parked,
+        is_put_off=is_put_off,
+        dead_end=dead_end,
     )
     return _EXPLAIN[email.status](case)
 
@@ -119,6 +127,14 @@ def _scheduled(case: _Case) -> Explanation:
 
 
 def _queued(case: _Case) -> Explanation:
+    if case.dead_end:
+        return _waits_for_account(case)
+    if case.is_put_off:
+        return Explanation(
+            "It was put off before a provider was asked, and waits for another try.",
+            "A worker tries it again by itself. The queue shows when, and what it waits behind.",
+            action=_in_queue(case, "See the queue"),
+        )
     return Explanation(
         "It is stored, and a worker will take it.",
         "This takes moments. If it does not, the queue shows what it waits behind.",
@@ -135,7 +151,18 @@ def _held(case: _Case) -> Explanation:
     )
 
 
+def _waits_for_account(case: _Case) -> Explanation:
+    return Explanation(
+        case.dead_end,
+        "It waits, and goes out by itself as soon as one may. The routes show what is in the way.",
+        case.evidence,
+        Action("See the routes", "/routes", Permission.ACCOUNTS_READ),
+    )
+
+
 def _deferred(case: _Case) -> Explanation:
+    if case.dead_end:
+        return _waits_for_account(case)
     causes = {
         Outcome.THROTTLED: "The provider asked us to send more slowly.",
         Outcome.SUSPENDED: "The provider refused our account or its credentials.",

@@ -5,7 +5,8 @@ Not by the framework's parser: it keeps the last 1,024 bodies in a cache, passwo
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -60,6 +61,25 @@ class SentForms:
             return False
         self._ids.put(form_id, True)
         return True
+
+    def forget(self, form_id: str) -> None:
+        """Let a form come again: nothing came of it."""
+        self._ids.forget(form_id)
+
+    @contextmanager
+    def forgetting_failure(self, form_id: str) -> Iterator[None]:
+        """Forget the form where the block raises.
+
+        The transaction commits behind the block. Where that fails, nobody knows whether something
+        was made, so the form stays known.
+        """
+        has_failed = True
+        try:
+            yield
+            has_failed = False
+        finally:
+            if has_failed:
+                self.forget(form_id)
 
 
 # Any: the types of the request's user, auth and state, none of which we use.

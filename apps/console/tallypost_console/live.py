@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from tallypost_console.errors import TooManyStreams
 from tallypost_core.clock import monotonic_s
-from tallypost_core.errors import AppError
+from tallypost_core.errors import AppError, ErrorKind
 
 INTERVAL_S: Final = 0.5
 HEARTBEAT_S: Final = 15.0
@@ -35,7 +35,8 @@ _REST_FACTOR: Final = 4
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
 View: TypeAlias = Callable[[], Awaitable[str]]
-"""Renders a part of a page as it is now. The same for everybody who reads it."""
+"""Renders a part of a page as it is now. The same for everybody who reads it. An error of kind
+NOT_FOUND ends it."""
 
 log = structlog.get_logger()
 
@@ -187,6 +188,9 @@ class _Watch:
             try:
                 shown = _as_event(await self._view())
             except AppError as error:
+                if error.kind is ErrorKind.NOT_FOUND:
+                    # What it showed is gone. Readers who come back are told so by the page.
+                    return
                 # The page keeps what it shows; a later turn tries again.
                 if not is_away:
                     log.warning("live.unavailable", error=error.code)

@@ -1,7 +1,7 @@
 """The form of a route: what it offers, and what somebody gave."""
 
-import math
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Final, cast
 
 from msgspec import Struct
@@ -9,8 +9,8 @@ from msgspec import Struct
 from tallypost_console.account_names import AccountNames
 from tallypost_console.errors import MalformedForm
 from tallypost_console.forms import Form
-from tallypost_console.route_words import LANES, percent
-from tallypost_console.words import sentence
+from tallypost_console.route_words import LANES
+from tallypost_console.words import exact, sentence
 from tallypost_core.ids import parse_id
 from tallypost_domain.domains.service import SendingDomain
 from tallypost_domain.routing.errors import InvalidRoute
@@ -66,7 +66,7 @@ def fields_of(route: NewRoute) -> RouteFields:
         lane=route.lane or "",
         tag_name=route.tag_name or "",
         tag_value=route.tag_value or "",
-        share=percent(route.share),
+        share=exact(route.share, digits_on=2),
         accounts=route.accounts,
     )
 
@@ -152,9 +152,10 @@ def list_account_options(
 
 def _read_share(text: str) -> float:
     try:
-        share = float(text.replace("%", "").replace(",", ".")) / 100
-    except ValueError:
-        share = math.nan
+        # As a decimal: what was stored and is sent again unchanged stays the very same number.
+        share = float(Decimal(text.replace("%", "").replace(",", ".").strip()).scaleb(-2))
+    except (ArithmeticError, ValueError):
+        share = 0.0
     # Also false for what is no number.
     if not 0 < share <= 1:
         raise InvalidRoute("A share is a number above 0 and up to 100.", field="share")

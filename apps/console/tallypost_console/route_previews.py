@@ -1,21 +1,27 @@
 """Which accounts mail would ask now, by its domain and lane: what routes come to in practice."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from tallypost_console.account_names import AccountNames
+from tallypost_console.account_findings import list_unverified
+from tallypost_console.account_names import AccountNames, name_accounts
 from tallypost_core.ids import new_id
 from tallypost_domain.domains.service import SendingDomain
+from tallypost_domain.routing.accounts import list_accounts
+from tallypost_domain.routing.routes import list_platform_accounts, list_routes
+from tallypost_domain.routing.standings import list_standings
 from tallypost_domain.routing.types import (
     PLATFORM,
     PLATFORM_PREFIX,
     AccountView,
     RouteView,
 )
-from tallypost_providers.router import Mail, Route
+from tallypost_providers.router import Mail, Route, pick
 
 _LANES: Final = ("transactional", "bulk")
 _SHOWN_DOMAINS: Final = 5
@@ -71,16 +77,54 @@ class Situation(Struct, frozen=True, kw_only=True):
     unverified: frozenset[tuple[str, UUID]]
 
 
+class Dispatch(Struct, frozen=True):
+    """Whom one email goes to."""
+
+    is_by_route: bool
+    ways: tuple[Way, ...]
+
+    @property
+    def waits(self) -> bool:
+        """Whether no account is left that may be asked."""
+        return all(way.left_out for way in self.ways)
+
+
+async def load_situation(session: AsyncSession, tenant_id: UUID) -> Situation:
+    """How things are for a tenant's mail at this moment."""
+    routes = await list_routes(session, tenant_id)
+    accounts = await list_accounts(session, tenant_id)
+    return Situation(
+        routes=routes,
+        accounts=accounts,
+        platform=await list_platform_accounts(session),
+        names=name_accounts(accounts),
+        unverified=list_unverified(await list_standings(session, tenant_id)),
+    )
+
+
+def find_dispatch(situation: Situation, mail: Mail) -> Dispatch:
+    """Which accounts a live email asks, and which of them it may not."""
+    named = pick(map(_route, situation.routes), mail, ())
+    ways = _list_ways(situation, named or (PLATFORM,), mail.domain_id)
+    return Dispatch(bool(named), ways)
+
+
 def preview(situation: Situation, domains: Iterable[SendingDomain]) -> tuple[Preview, ...]:
     """For live mail without tags, from each verified domain in each lane."""
     routes = [_route(route) for route in situation.routes]
     alike: dict[tuple[Portion, ...], dict[str, list[str]]] = {}
+    # Tenants may have any number of domains, and few of them stand out.
+    known: dict[tuple[Hashable, str], tuple[Portion, ...]] = {}
+    kind_of = _kinds(situation)
     for domain in domains:
         if not domain.is_verified:
             continue
         for lane in _LANES:
-            mail = Mail(email_id=new_id(), mode="live", domain_id=domain.id, lane=lane, tags={})
-            portions = tuple(_list_portions(situation, routes, mail))
+            kind = (kind_of(domain.id), lane)
+            portions = known.get(kind)
+            if portions is None:
+                mail = Mail(email_id=new_id(), mode="live", domain_id=domain.id, lane=lane, tags={})
+                portions = known[kind] = tuple(_list_portions(situation, routes, mail))
             alike.setdefault(portions, {}).setdefault(domain.name, []).append(lane)
     return tuple(
         Preview(
@@ -92,6 +136,20 @@ def preview(situation: Situation, domains: Iterable[SendingDomain]) -> tuple[Pre
         )
         for portions, mail_of in alike.items()
     )
+
+
+def _kinds(situation: Situation) -> Callable[[UUID], Hashable]:
+    """What tells apart domains whose mail may go different ways: a route that names the one, and
+    accounts where it is not verified."""
+    named = {route.domain_id for route in situation.routes}
+    closed: defaultdict[UUID, set[str]] = defaultdict(set)
+    for account, domain_id in situation.unverified:
+        closed[domain_id].add(account)
+
+    def kind_of(domain_id: UUID) -> Hashable:
+        return domain_id if domain_id in named else None, frozenset(closed.get(domain_id, ()))
+
+    return kind_of
 
 
 def _list_portions(situation: Situation, routes: Sequence[Route], mail: Mail) -> Iterator[Portion]:

@@ -15,7 +15,6 @@ LANES: Final[Mapping[str | None, str]] = {
     "bulk": "Bulk mail",
 }
 
-_DELETED_DOMAIN: Final = "a deleted domain"
 _SHOWN_NUMBERS: Final = 5
 
 
@@ -42,7 +41,7 @@ class RouteLine(Struct, frozen=True, kw_only=True):
 def describe_routes(
     routes: Sequence[RouteView], names: AccountNames, domains: Mapping[UUID, str]
 ) -> tuple[RouteLine, ...]:
-    """All routes in their order; domains are names by their ids."""
+    """All routes in their order; domains are names by their ids, read after the routes."""
     return tuple(
         RouteLine(
             id=route.id,
@@ -67,7 +66,7 @@ def name_numbers(numbers: Sequence[int]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a number of per cent, without zeros at its end."""
+    """A share as a number of per cent, to six digits and without zeros at its end."""
     return f"{share * 100:g}"
 
 
@@ -79,7 +78,7 @@ def takes_everything(route: RouteView) -> bool:
 def _describe_mail(route: RouteView, domains: Mapping[UUID, str]) -> str:
     words = [LANES[route.lane]]
     if route.domain_id is not None:
-        words.append(f"from {domains.get(route.domain_id, _DELETED_DOMAIN)}")
+        words.append(f"from {domains[route.domain_id]}")
     if route.tag_name is not None:
         value = "" if route.tag_value is None else f"={route.tag_value}"
         words.append(f"tagged {route.tag_name}{value}")

@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -104,6 +105,14 @@ def sentence(word: str) -> str:
 def count(number: int) -> str:
     """`1,204`."""
     return f"{number:,}"
+
+
+def exact(number: float, *, digits_on: int = 0) -> str:
+    """The shortest decimal that reads back as this very number: `5`, `12345.67`.
+
+    With digits_on the point stands so many digits further on, as per cent need it.
+    """
+    return f"{Decimal(repr(number)).scaleb(digits_on).normalize():f}"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -24,15 +24,13 @@ from tallypost_domain.routing.directory import RoutingDirectory
 from tallypost_domain.routing.standings import AccountDomain, ClaimedPair, NewStanding
 from tallypost_domain.routing.types import DomainRecord, OpenedAccount
 from tallypost_providers.errors import ProviderBusy, ProviderError
-from tallypost_providers.provider_domains import DomainStanding, ProviderDomain
+from tallypost_providers.provider_domains import KNOWS_DOMAINS, DomainStanding, ProviderDomain
 from tallypost_providers.types import Provider
 from tallypost_worker.tenant_accounts import TenantAccounts
 
 LOOK_EVERY_S: Final = 5.0
 NEW_EVERY_S: Final = 15.0
 """To see what is new, all domains are compared with all accounts."""
-# Of those that tenants may use.
-_PROVIDERS: Final = ("sendgrid", "ses")
 # Shorter than what a pair is leased for.
 _TIMEOUT_S: Final = 60.0
 _AT_ONCE: Final = 4
@@ -83,7 +81,7 @@ class DomainStandings:
 
     async def find_new(self) -> None:
         """Note domains that were verified, and accounts that were made, since the last time."""
-        await standings.add_new(self._pool, [*self._platform], _PROVIDERS, max_rows=_MAX_ROWS)
+        await standings.add_new(self._pool, [*self._platform], KNOWS_DOMAINS, max_rows=_MAX_ROWS)
 
     async def ask_due(self) -> None:
         """Ask about the pairs of account and domain whose time has come."""

@@ -1,10 +1,13 @@
 """Whether a provider lets a domain be sent from, and what it still wants to see in the DNS."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from tallypost_providers.types import DKIMKey
+
+KNOWS_DOMAINS: Final = ("sendgrid", "ses")
+"""Providers that take mail only from domains that they know, of those that tenants may use."""
 
 
 class ProviderDomain(Struct, frozen=True, kw_only=True):

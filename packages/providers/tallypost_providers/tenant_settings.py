@@ -1,7 +1,7 @@
 """What tenants set of provider accounts of their own, as one Struct for each provider.
 
 Much less than the platform sets: no address of an API, because that could be anybody's, no plain
-text, and no account without credentials, because the platform's own would be taken for it.
+text, and no account at an API without credentials: the platform's own would be taken for it.
 A field's Meta has the label that people see as its title. Its `extra={"tidy": ...}` names a
 function that gives a text its usual form, or raises ValueError with what the field must be.
 """

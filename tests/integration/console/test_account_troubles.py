@@ -135,6 +135,25 @@ async def test_account_that_is_closed_to_all_domains_is_not_said_to_take_mail(
     assert "Takes mail" in section(await owner.get(page_of(account_id)), "condition")
 
 
+async def test_account_that_knows_no_domain_yet_is_not_said_to_take_mail(
+    owner: Browser, database: Database, tenant: SeededTenant
+) -> None:
+    ses = NewAccount(name="SES", provider="ses", settings=SES_SETTINGS, secrets=SES_SECRETS)
+    account_id = await create(database, tenant, ses)
+    await write_check(database, tenant, account_id, GOOD)
+    relay_id = await add_checked(database, tenant)
+    await name_in_route(database, tenant, account_id, relay_id)
+    assert "Takes mail" in section(await owner.get(page_of(account_id)), "condition")
+    async with database.session("tp_cli", tenant.id) as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("UPDATE domains SET status = 'pending'")
+    page = await owner.get(page_of(account_id))
+    assert 'id="condition"' not in page.text
+    assert "You have no verified domain yet." in section(page, "domains")
+    # A mail server has to know none.
+    assert "Takes mail" in section(await owner.get(page_of(relay_id)), "condition")
+
+
 async def test_account_that_is_off_has_no_trouble(
     owner: Browser, database: Database, tenant: SeededTenant
 ) -> None:

@@ -2,29 +2,23 @@
 
 import re
 from pathlib import Path
-
-import httpx
+from uuid import UUID
 
 from tallypost_core.ids import new_id
 from tallypost_domain.db.pools import transaction
-from tallypost_domain.routing.accounts import NewAccount
+from tallypost_domain.routing.accounts import NewAccount, request_check
 from tallypost_domain.routing.standings import NewStanding
 from tallypost_domain.routing.types import DomainRecord
 from tests.integration.console.accounts import (
     FAILED,
     GOOD,
     PATH,
-    SECRET,
     SES_SECRETS,
     SES_SETTINGS,
-    VALID,
-    add_account,
     add_domain,
-    input_of,
     list_stored,
     name_in_route,
     page_of,
-    secrets_of,
     write_check,
     write_standing,
 )
@@ -92,98 +86,26 @@ async def test_switch_is_turned_and_the_page_says_so(
     assert wrong.status_code == 422
 
 
-async def test_settings_are_changed_and_an_empty_secret_keeps_its_value(
-    owner: Browser, database: Database, tenant: SeededTenant
-) -> None:
-    await add_account(owner)
-    (before,) = await list_stored(database, tenant)
-    await write_check(database, tenant, before.id, GOOD)
-    changed = {**VALID, "name": "Renamed", "settings-connections": "7", "settings-password": ""}
-    answer = await owner.submit_with_token(PATH, page_of(before.id), **changed)
-    assert (answer.status_code, answer.headers["location"]) == (303, page_of(before.id))
-    (after,) = await list_stored(database, tenant)
-    assert (after.name, after.settings["connections"]) == ("Renamed", 7)
-    assert after.is_being_checked
-    assert await secrets_of(database, tenant, before.id) == {"password": SECRET}
-
-
-async def test_new_name_alone_has_nothing_checked(
-    owner: Browser, database: Database, tenant: SeededTenant
-) -> None:
-    await add_account(owner)
-    (before,) = await list_stored(database, tenant)
-    await write_check(database, tenant, before.id, GOOD)
-    renamed = {**VALID, "name": "Renamed", "settings-password": ""}
-    await owner.submit_with_token(PATH, page_of(before.id), **renamed)
-    (after,) = await list_stored(database, tenant)
-    assert (after.name, after.changed_at) == ("Renamed", before.changed_at)
-    assert not after.is_being_checked
-
-
-async def test_box_that_is_no_longer_ticked_is_off(
-    owner: Browser, database: Database, tenant: SeededTenant
-) -> None:
-    sendgrid = NewAccount(
-        name="SendGrid",
-        provider="sendgrid",
-        settings={"region": "eu", "activity_lookup": True, "connections": 5},
-        secrets={"api_key": SECRET},
-    )
-    account_id = await create(database, tenant, sendgrid)
-    path = page_of(account_id)
-    assert "checked" in input_of_box(await owner.get(path))
-    given = {"name": "SendGrid", "settings-region": "eu", "settings-api_key": ""}
-    await owner.submit_with_token(PATH, path, **given)
-    (account,) = await list_stored(database, tenant)
-    assert account.settings["activity_lookup"] is False
-    assert "checked" not in input_of_box(await owner.get(path))
-
-
-def input_of_box(page: httpx.Response) -> str:
-    """The tag of the box, without its type, which is called like its state."""
-    found = re.search(r'<input type="checkbox"( id="settings-activity_lookup"[^>]*)>', page.text)
-    assert found is not None, "no box"
-    return found[1]
-
-
-async def test_password_does_not_go_to_another_host_unasked(
-    owner: Browser, database: Database, tenant: SeededTenant
-) -> None:
-    await add_account(owner)
-    (account,) = await list_stored(database, tenant)
-    moved = {**VALID, "settings-host": "other.example.net", "settings-password": ""}
-    page = await owner.submit_with_token(PATH, page_of(account.id), **moved)
-    assert page.status_code == 422
-    assert 'aria-invalid="true"' in input_of(page, "settings-password")
-    assert 'value="other.example.net"' in input_of(page, "settings-host")
-    assert '<details class="panel-like" id="change" open>' in page.text
-    assert (await list_stored(database, tenant))[0].settings["host"] == "smtp.example.net"
-
-
-async def test_secrets_that_no_longer_open_are_given_again(
-    owner: Browser, database: Database, tenant: SeededTenant
-) -> None:
-    await add_account(owner)
-    (account,) = await list_stored(database, tenant)
-    async with database.session("tp_console", tenant.id) as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql("UPDATE provider_accounts SET secrets = '\\x00'::bytea")
-    empty = await owner.submit_with_token(
-        PATH, page_of(account.id), **{**VALID, "settings-password": ""}
-    )
-    assert empty.status_code == 422
-    assert 'aria-invalid="true"' in input_of(empty, "settings-password")
-    answer = await owner.submit_with_token(PATH, page_of(account.id), **VALID)
-    assert answer.status_code == 303
-    assert await secrets_of(database, tenant, account.id) == {"password": SECRET}
-
-
 async def test_account_is_deleted(owner: Browser, database: Database, tenant: SeededTenant) -> None:
     path = page_of(await create(database, tenant))
     answer = await owner.submit_with_token(path, f"{path}/delete")
     assert (answer.status_code, answer.headers["location"]) == (303, PATH)
     assert await list_stored(database, tenant) == ()
     assert (await owner.get(path)).status_code == 404
+
+
+async def test_page_of_an_account_that_was_deleted_elsewhere_is_not_live_any_more(
+    owner: Browser, viewer: Browser, database: Database, tenant: SeededTenant
+) -> None:
+    path = page_of(await create(database, tenant))
+    async with follow(owner, f"{path}/live") as following, follow(viewer, f"{path}/live") as other:
+        for each in (following, other):
+            await each.until("Being checked")
+        assert (await owner.submit_with_token(path, f"{path}/delete")).status_code == 303
+        for each in (following, other):
+            assert await each.next() is None
+    # A browser comes back, and is told.
+    assert (await viewer.get(f"{path}/live")).status_code == 404
 
 
 async def test_account_that_routes_name_stays_and_the_page_says_which_ones(
@@ -228,6 +150,42 @@ async def test_domains_are_shown_with_what_the_provider_wants_to_see(
     assert re.search(r"Missing Name b\._domainkey\.example\.com .* b\.dkim\.example\.net", said)
     assert "news.example.com Not asked yet" in said
     assert "pending.example.com" not in said
+
+
+async def test_account_that_is_off_is_not_said_to_be_asked_about_domains(
+    owner: Browser, database: Database, tenant: SeededTenant
+) -> None:
+    path = page_of(await create(database, tenant, SES))
+    assert "A worker asks Amazon SES as soon as it can." in section(
+        await owner.get(path), "domains"
+    )
+    await owner.submit_with_token(path, f"{path}/switch", is_on="off")
+    said = section(await owner.get(path), "domains")
+    assert "It is not asked while it is off." in said
+    assert "as soon as it can" not in said
+
+
+async def test_viewer_is_told_who_mends_and_checks_an_account(
+    owner: Browser, viewer: Browser, database: Database, tenant: SeededTenant
+) -> None:
+    account_id = await create(database, tenant)
+    await write_check(database, tenant, account_id, FAILED)
+    path = page_of(account_id)
+    assert "then check again." in section(await owner.get(path), "check")
+    said = section(await viewer.get(path), "check")
+    assert "An owner, an admin or a developer mends what the words below name" in said
+    await write_check_anew(database, tenant, account_id)
+    assert "Check it now." in section(await owner.get(path), "check")
+    said = section(await viewer.get(path), "check")
+    assert "An owner, an admin or a developer has it checked." in said
+    assert "Check it now" not in said
+
+
+async def write_check_anew(database: Database, tenant: SeededTenant, account_id: UUID) -> None:
+    """A check that found nothing at all."""
+    async with database.session("tp_console", tenant.id) as session:
+        await request_check(session, tenant.id, account_id)
+    await write_check(database, tenant, account_id, ())
 
 
 async def test_mail_server_is_not_said_to_be_asked_about_domains(

@@ -22,6 +22,7 @@ from tests.integration.console.accounts import (
     VALID,
     add_account,
     add_domain,
+    break_secrets,
     input_of,
     list_stored,
     name_in_route,
@@ -30,6 +31,7 @@ from tests.integration.console.accounts import (
     write_check,
     write_standing,
 )
+from tests.integration.console.following import follow
 from tests.integration.console.reading import links, main, section, words
 from tests.integration.console.running import Browser, open_browser
 from tests.integration.people.samples import PASSWORD, add_member
@@ -137,13 +139,26 @@ async def test_secret_stands_on_no_page_and_in_no_log(
     added = await add_account(owner)
     (account,) = await list_stored(database, tenant)
     kept = {**VALID, "settings-host": "", "settings-password": f"{SECRET}-2"}
+    path = page_of(account.id)
     answers = [
         refused,
         added,
-        await owner.submit_with_token(PATH, page_of(account.id), **kept),
+        await owner.submit_with_token(PATH, path, **kept),
+        # Shown again for another reason: the name is taken.
+        await add_account(owner),
         await owner.get(PATH),
-        await owner.get(page_of(account.id)),
+        await owner.get(path),
     ]
+    assert [answer.status_code for answer in answers] == [422, 303, 422, 409, 200, 200]
+    async with follow(owner, f"{path}/live") as following:
+        shown = await following.next()
+        assert shown is not None
+        assert "Being checked" in shown.data
+        assert SECRET not in shown.data
+    await break_secrets(database, tenant)
+    for given in (kept, {**VALID, "settings-host": "other.example.net", "settings-password": ""}):
+        answers.append(await owner.submit_with_token(PATH, path, **given))
+        assert answers[-1].status_code == 422
     assert all(SECRET not in answer.text for answer in answers)
     assert all(SECRET not in str(answer.headers) for answer in answers)
     assert SECRET not in caplog.text
@@ -172,7 +187,9 @@ async def test_what_is_wrong_is_said_at_its_field_and_all_input_stays_but_secret
     error = re.search(rf'id="{name}-error">([^<]*)<', page.text)
     assert error is not None
     assert said in html.unescape(error[1])
-    assert page.text.count("aria-invalid") == 1
+    # What is secret is not kept, and is said to be wanted again.
+    is_typed = name != "settings-password"
+    assert page.text.count("aria-invalid") == 1 + is_typed
     for other in ("name", "settings-host", "settings-username", "settings-connections"):
         given = value if other == name else VALID[other]
         assert f'value="{given}"' in input_of(page, other)
@@ -289,13 +306,15 @@ async def test_those_who_build_may_add_an_account(
 
 
 async def test_viewer_looks_and_changes_nothing(
-    viewer: Browser, database: Database, tenant: SeededTenant
+    owner: Browser, viewer: Browser, database: Database, tenant: SeededTenant
 ) -> None:
     path = page_of(await create(database, tenant))
     for page in (await viewer.get(PATH), await viewer.get(path)):
         assert page.status_code == 200
         assert "<form" not in main(page)
-        assert "Add" not in [*links(page)]
+        assert [label for label in links(page) if label.startswith("Add")] == []
+    for page in (await owner.get(PATH), await owner.get(path)):
+        assert [label for label in links(page) if label.startswith("Add")] != []
     assert "Check, step by step" in (await viewer.get(path)).text
     for page_for_writers in ("/providers/new", NEW_SMTP):
         assert (await viewer.get(page_for_writers)).status_code == 403

@@ -54,6 +54,16 @@ async def stored(database: Database, tenant: SeededTenant) -> tuple[RouteView, .
         return await routes.list_routes(session, tenant.id)
 
 
+async def audited(database: Database, tenant: SeededTenant) -> list[tuple[object, ...]]:
+    """What is in the audit log: acts, whose they were, and what changed."""
+    async with database.session(TEST_READER, tenant.id) as session:
+        connection = await session.connection()
+        entries = await connection.exec_driver_sql(
+            "SELECT action, actor_kind, changes FROM audit_log ORDER BY sequence"
+        )
+        return [tuple(entry) for entry in entries]
+
+
 async def test_route_is_added_and_listed_in_words(
     owner: Browser, database: Database, tenant: SeededTenant
 ) -> None:
@@ -239,14 +249,52 @@ async def test_routes_are_moved_without_a_script(
     first, second = await put(database, tenant, [BULK, ALL])
     path = f"{PATH}/{second.id}/move"
     fields = hidden_fields(await owner.get(PATH), path)
-    assert fields["to"] == "up"
+    assert fields["to"] == "1"
     answer = await owner.submit(path, **fields)
     assert (answer.status_code, answer.headers["location"]) == (303, PATH)
     assert await stored(database, tenant) == (second, first)
-    down = await owner.submit_with_token(PATH, path, to="down")
+    down = await owner.submit_with_token(PATH, path, to="2")
     assert down.status_code == 303
     assert await stored(database, tenant) == (first, second)
-    assert (await owner.submit_with_token(PATH, path, to="sideways")).status_code == 422
+    for wrong in ("", "up", "0", "-1", "1.5", "1000"):
+        assert (await owner.submit_with_token(PATH, path, to=wrong)).status_code == 422
+
+
+async def test_button_that_is_pressed_twice_moves_a_route_once(
+    owner: Browser, database: Database, tenant: SeededTenant
+) -> None:
+    first, second, third = await put(database, tenant, [BULK, replace(ALL, share=0.5), ALL])
+    path = f"{PATH}/{third.id}/move"
+    fields = hidden_fields(await owner.get(PATH), path)
+    before = await audited(database, tenant)
+    for _ in range(2):
+        assert (await owner.submit(path, **fields)).status_code == 303
+        assert await stored(database, tenant) == (first, third, second)
+    assert len(await audited(database, tenant)) == len(before) + 1
+
+
+async def test_move_to_where_a_route_is_already_is_nobodys_act(
+    owner: Browser, database: Database, tenant: SeededTenant
+) -> None:
+    first, second = await put(database, tenant, [BULK, ALL])
+    before = await audited(database, tenant)
+    for route, place in ((first, "1"), (second, "2"), (second, "3")):
+        moved = await owner.submit_with_token(PATH, f"{PATH}/{route.id}/move", to=place)
+        assert moved.status_code == 303
+    assert await stored(database, tenant) == (first, second)
+    assert await audited(database, tenant) == before
+
+
+@pytest.mark.parametrize("share", [1 / 3, 2 / 3, 0.07, 1e-05, 0.123456789, 0.9999999, 1.0])
+async def test_form_of_a_route_that_is_saved_as_it_is_changes_no_share(
+    owner: Browser, database: Database, tenant: SeededTenant, share: float
+) -> None:
+    (route,) = await put(database, tenant, [replace(ALL, share=share)])
+    form = await owner.get(f"{PATH}/{route.id}")
+    found = re.search(r'id="share"[^>]*value="([^"]*)"', form.text)
+    assert found is not None
+    assert (await add(owner, "platform", path=f"{PATH}/{route.id}", share=found[1])).is_redirect
+    assert await stored(database, tenant) == (route,)
 
 
 async def test_route_is_deleted(owner: Browser, database: Database, tenant: SeededTenant) -> None:
@@ -268,7 +316,7 @@ async def test_route_whose_platform_account_is_gone_is_mended_and_in_nobodys_way
     assert "The platform's ses left out: it is not there now" not in words(
         main(await owner.get(PATH))
     )
-    moved = await owner.submit_with_token(PATH, f"{PATH}/{second.id}/move", to="up")
+    moved = await owner.submit_with_token(PATH, f"{PATH}/{second.id}/move", to="1")
     assert moved.status_code == 303
     assert "The platform's ses left out: it is not there now" in words(main(await owner.get(PATH)))
     form = await owner.get(f"{PATH}/{second.id}")
@@ -360,14 +408,7 @@ async def test_each_change_is_in_the_audit_log_with_the_person(
     await add(owner, "platform")
     (route,) = await stored(database, tenant)
     await owner.submit_with_token(PATH, f"{PATH}/{route.id}/delete")
-    async with database.session(TEST_READER, tenant.id) as session:
-        connection = await session.connection()
-        entries = (
-            await connection.exec_driver_sql(
-                "SELECT action, actor_kind, changes FROM audit_log ORDER BY sequence"
-            )
-        ).all()
-    assert [tuple(entry) for entry in entries] == [
+    assert await audited(database, tenant) == [
         ("routes.replaced", "person", {"count": 1}),
         ("routes.replaced", "person", {"count": 0}),
     ]
@@ -391,7 +432,7 @@ async def test_route_of_another_tenant_is_not_there(
     for unknown in (f"{PATH}/{route.id}", f"{PATH}/{new_id()}", f"{PATH}/no-id"):
         assert (await other_owner.get(unknown)).status_code == 404
         for act in ("", "/move", "/delete"):
-            answer = await add(other_owner, "platform", path=f"{unknown}{act}", to="up")
+            answer = await add(other_owner, "platform", path=f"{unknown}{act}", to="1")
             assert answer.status_code == 404
             assert "Route not found" in answer.text
     assert await stored(database, tenant) == (route,)
@@ -408,7 +449,7 @@ async def test_viewer_looks_and_changes_nothing(
     for path in (NEW, f"{PATH}/{route.id}"):
         assert (await viewer.get(path)).status_code == 403
     for path in (PATH, *(f"{PATH}/{route.id}{act}" for act in ("", "/move", "/delete"))):
-        answer = await add(viewer, "platform", path=path, to="up")
+        answer = await add(viewer, "platform", path=path, to="1")
         assert answer.status_code == 403
     assert await stored(database, tenant) == (route,)
 

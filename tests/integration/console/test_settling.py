@@ -89,6 +89,17 @@ async def test_its_page_then_tells_who_said_so(
         assert (await verify(session, tenant.id)).broken_at is None
 
 
+async def test_list_asks_before_it_settles_what_is_ticked(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    await park(queue, tenant)
+    page = main(await owner.get(PARKED))
+    asked = page.partition('<details class="sure">')[2].partition("</details>")[0]
+    assert f'formaction="{TICKED}"' in asked
+    assert page.count(f'formaction="{TICKED}"') == 1
+    assert "are billed as sent mail is. This cannot be undone." in words(asked)
+
+
 async def test_form_that_is_sent_twice_settles_and_bills_once(
     owner: Browser, queue: Harness, tenant: SeededTenant
 ) -> None:
@@ -226,7 +237,7 @@ async def test_ticked_ones_are_settled_and_no_others(
     first = await park(queue, tenant, "a@r.test", "b@r.test")
     second, third = [await park(queue, tenant) for _ in range(2)]
     said = words(main(await owner.get(PARKED)))
-    assert "Those that arrived become sent for all who may have them" in said
+    assert "All who may have them become sent: they are not sent again" in said
     assert "billed as sent mail is" in said
     answer = await tick(owner, first, third)
     assert answer.status_code == 200

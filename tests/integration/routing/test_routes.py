@@ -54,9 +54,9 @@ async def test_one_route_is_added_changed_moved_and_deleted(
 ) -> None:
     tagged, bulk, last = await put(database, tenant, [TAGGED, BULK, ALL_MAIL])
     async with database.session("tp_console", tenant.id) as session:
-        await routes.move_route(session, tenant.id, last.id, by=-1, actor=ACTOR)
-        await routes.move_route(session, tenant.id, tagged.id, by=-1, actor=ACTOR)
-        await routes.move_route(session, tenant.id, bulk.id, by=5, actor=ACTOR)
+        await routes.move_route(session, tenant.id, last.id, to=1, actor=ACTOR)
+        await routes.move_route(session, tenant.id, tagged.id, to=0, actor=ACTOR)
+        await routes.move_route(session, tenant.id, bulk.id, to=5, actor=ACTOR)
         assert await routes.list_routes(session, tenant.id) == (tagged, last, bulk)
         await routes.change_route(session, tenant.id, last.id, BULK, actor=ACTOR)
         await routes.delete_route(session, tenant.id, tagged.id, actor=ACTOR)
@@ -68,7 +68,7 @@ async def test_one_route_is_added_changed_moved_and_deleted(
     async with database.session("tp_console", tenant.id) as session:
         for change in (
             routes.delete_route(session, tenant.id, tagged.id, actor=ACTOR),
-            routes.move_route(session, tenant.id, tagged.id, by=1, actor=ACTOR),
+            routes.move_route(session, tenant.id, tagged.id, to=1, actor=ACTOR),
             routes.change_route(session, tenant.id, tagged.id, BULK, actor=ACTOR),
         ):
             with pytest.raises(SendingRouteNotFound):

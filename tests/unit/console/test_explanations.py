@@ -131,6 +131,27 @@ def test_newest_reason_counts_where_it_was_given_up_twice() -> None:
     assert "DKIM key" in explain(email(status=Status.FAILED), [], twice).cause
 
 
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.DEFERRED])
+def test_email_that_has_nobody_to_ask_says_so_and_leads_to_the_routes(status: Status) -> None:
+    tried = [attempt(outcome=Outcome.SUSPENDED)] if status is Status.DEFERRED else []
+    said = "No account of its route may be asked: A: it is switched off."
+    found = explanations.explain(
+        email(status=status), tried, (), is_parked=False, is_put_off=True, dead_end=said
+    )
+    assert found.cause == said
+    assert "moments" not in found.next_step
+    assert found.action is not None
+    assert found.action.href == "/routes"
+
+
+def test_email_that_was_put_off_unsent_does_not_speak_of_moments() -> None:
+    queued = email(status=Status.QUEUED)
+    put_off = explanations.explain(queued, (), (), is_parked=False, is_put_off=True)
+    assert "was put off" in put_off.cause
+    assert "moments" not in put_off.next_step
+    assert "moments" in explain(queued).next_step
+
+
 def test_scheduled_email_says_until_when() -> None:
     waiting = email(status=Status.SCHEDULED, scheduled_at=NOON)
     assert "24 Nov 2026, 12:00:00 UTC" in explain(waiting, []).cause

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from litestar import Request
 
 from tallypost_console.errors import MalformedForm
-from tallypost_console.forms import Form, form_token, is_form_token, read_form
+from tallypost_console.forms import Form, SentForms, form_token, is_form_token, read_form
 from tallypost_console.modes import read_mode
 
 MOST = 80
@@ -102,3 +102,17 @@ def test_any_other_mode_is_refused_by_name(pairs: list[tuple[str, str]]) -> None
     with pytest.raises(MalformedForm) as caught:
         read_mode(Form(pairs))
     assert caught.value.field == "mode"
+
+
+def test_form_that_came_is_known_and_one_that_failed_is_not() -> None:
+    sent = SentForms()
+    assert sent.add("one")
+    with sent.forgetting_failure("one"):
+        pass
+    assert not sent.add("one")
+    for error in (ValueError(), asyncio.CancelledError()):
+        assert sent.add("two")
+        with pytest.raises(type(error)), sent.forgetting_failure("two"):
+            raise error
+    assert sent.add("two")
+    assert not sent.add("one")

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tallypost_console import live
 from tallypost_console.live import LONGEST_REST_S
-from tallypost_core.errors import AppError
+from tallypost_core.errors import AppError, ErrorKind
 from tests.unit.console.live_clients import SOON_S, ScriptedView, live_views, open_page, read
 
 
@@ -17,6 +17,13 @@ class CalmError(AppError):
     """Something is away for a while."""
 
     code = "calm"
+
+
+class GoneError(AppError):
+    """What is shown is not there any more."""
+
+    code = "gone"
+    kind = ErrorKind.NOT_FOUND
 
 
 async def test_stream_says_at_once_that_it_is_live() -> None:
@@ -169,6 +176,17 @@ async def test_reader_who_was_busy_hears_of_the_error_too() -> None:
             await waiting.next()
         with pytest.raises(ZeroDivisionError):
             await busy.next()
+
+
+async def test_view_of_what_is_gone_ends_for_all_its_readers() -> None:
+    view = ScriptedView("one")
+    async with live_views() as views:
+        waiting, busy = await open_page(views, view), await open_page(views, view)
+        assert [await read(waiting), await read(busy)] == ["one", "one"]
+        view.change(GoneError())
+        assert [await waiting.next(), await busy.next()] == [None, None]
+        # Nobody who comes now is left with a view that is not rendered any more.
+        assert await read(await open_page(views, ScriptedView("two"))) == "two"
 
 
 async def test_rendering_that_somebody_else_cancelled_ends_the_stream() -> None:

@@ -1,6 +1,7 @@
 """How values read on a page."""
 
 import datetime as dt
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -105,3 +106,17 @@ def test_clocks_that_disagree_make_no_negative_gap() -> None:
 @pytest.mark.parametrize("reason", SkipReason)
 def test_every_reason_to_skip_a_recipient_has_words(reason: SkipReason) -> None:
     assert words.skip_reason(reason)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(5.0, "5"), (100_000.0, "100000"), (12345.67, "12345.67"), (1e-7, "0.0000001")],
+)
+def test_number_in_a_field_is_as_short_as_it_can_be(number: float, text: str) -> None:
+    assert words.exact(number) == text
+
+
+@given(st.floats(min_value=1e-12, max_value=1e12))
+def test_number_in_a_field_reads_back_as_it_was(number: float) -> None:
+    assert float(words.exact(number)) == number
+    assert float(Decimal(words.exact(number, digits_on=2)).scaleb(-2)) == number

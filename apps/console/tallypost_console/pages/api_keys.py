@@ -64,21 +64,23 @@ class APIKeyPages(Controller):
     ) -> Response[str]:
         """Make a key and show it, this once; or the form again with what is wrong."""
         form = await read_form(request)
-        if not services.sent_forms.add(form.require("form_id")):
+        form_id = form.require("form_id")
+        if not services.sent_forms.add(form_id):
             return render(
                 request, _TEMPLATE, status_code=409, **await _shown(session, tenant, repeated=True)
             )
         try:
-            created = await create_for_person(
-                session,
-                tenant.id,
-                mode=read_mode(form),
-                name=form.require("name"),
-                permission=_read_permission(form),
-                stream=form.find("stream") or None,
-                peppers=services.peppers,
-                actor=as_actor(request, visitor.person),
-            )
+            with services.sent_forms.forgetting_failure(form_id):
+                created = await create_for_person(
+                    session,
+                    tenant.id,
+                    mode=read_mode(form),
+                    name=form.require("name"),
+                    permission=_read_permission(form),
+                    stream=form.find("stream") or None,
+                    peppers=services.peppers,
+                    actor=as_actor(request, visitor.person),
+                )
         except AppError as error:
             if error.field is None:
                 raise

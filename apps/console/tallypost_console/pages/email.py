@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tallypost_console.access import OPT_KEY
 from tallypost_console.account_names import load_names
 from tallypost_console.commands import curl_command
+from tallypost_console.dead_ends import find_dead_end
 from tallypost_console.dependencies import require_tenant_id
 from tallypost_console.downloads import content_disposition
 from tallypost_console.edge import PREVIEW_STYLES, content_security_policy
@@ -36,7 +37,7 @@ from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
 from tallypost_domain.queue.unconfirmed_decisions import settle_as_sent
-from tallypost_domain.queue.waiting import is_parked
+from tallypost_domain.queue.waiting import find_turn
 from tallypost_providers.types import Mode
 
 COPIES_SHOWN: Final = 20
@@ -211,8 +212,15 @@ async def _find(
         session, tenant_id, email.mode, limit=COPIES_SHOWN, email_id=email.id
     )
     names = {str(recipient.id): recipient.address for recipient in email.recipients}
-    parked = await is_parked(session, tenant_id, email.id)
-    why = explain(email, attempts, events, is_parked=parked)
+    turn = await find_turn(session, tenant_id, email.id)
+    why = explain(
+        email,
+        attempts,
+        events,
+        is_parked=turn is not None and turn.is_parked,
+        is_put_off=turn is not None and turn.is_put_off,
+        dead_end=await find_dead_end(session, tenant_id, email, turn) if turn else "",
+    )
     return {
         "mode": email.mode,
         "email": email,

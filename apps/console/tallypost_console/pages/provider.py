@@ -1,5 +1,6 @@
 """One provider account of the open tenant's own: how it does, its settings, and its end."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,18 +12,14 @@ from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY
-from tallypost_console.account_findings import (
-    KNOWS_DOMAINS,
-    describe_check,
-    list_domain_findings,
-)
+from tallypost_console.account_findings import describe_check, list_domain_findings
 from tallypost_console.account_forms import (
     PROVIDERS,
     list_settings,
     read_raw,
     show_form,
 )
-from tallypost_console.account_names import name_accounts
+from tallypost_console.account_names import AccountNames, name_accounts
 from tallypost_console.account_troubles import describe_condition
 from tallypost_console.dependencies import require_tenant_id
 from tallypost_console.errors import MalformedForm
@@ -33,7 +30,7 @@ from tallypost_console.route_words import RouteLine, describe_routes, name_numbe
 from tallypost_console.services import Services
 from tallypost_console.streams import stream
 from tallypost_console.visitors import Visitor, as_actor
-from tallypost_core.crypto import CryptoError
+from tallypost_core.crypto import DecryptError
 from tallypost_core.errors import HTTP_STATUS, AppError
 from tallypost_core.ids import parse_id
 from tallypost_domain.domains.service import SendingDomain, list_domains
@@ -52,7 +49,8 @@ from tallypost_domain.routing.errors import AccountInUse, AccountNotFound
 from tallypost_domain.routing.routes import list_routes
 from tallypost_domain.routing.standings import list_standings
 from tallypost_domain.routing.troubles import list_troubles
-from tallypost_domain.routing.types import AccountView
+from tallypost_domain.routing.types import AccountView, OpenedAccount, RouteView
+from tallypost_providers.provider_domains import KNOWS_DOMAINS
 from tallypost_providers.tenant_accounts import merge_settings
 
 _TEMPLATE: Final = "provider.html"
@@ -220,15 +218,17 @@ async def _find(
     session: AsyncSession, tenant_id: UUID, account_id: UUID, *, may_write: bool
 ) -> dict[str, Any]:
     account = await get_account(session, tenant_id, account_id)
+    all_routes = await list_routes(session, tenant_id)
     domains = await list_domains(session, tenant_id)
     standings = await list_standings(session, tenant_id, [str(account.id)])
     findings = list_domain_findings(account, domains, standings)
-    routes = await _list_naming(session, tenant_id, account, domains)
+    names = name_accounts(await list_accounts(session, tenant_id))
+    routes = _list_naming(account, all_routes, names, domains)
     trouble = (await list_troubles(session, tenant_id)).get(account.id)
     return {
         "account": account,
         "provider_name": PROVIDERS[account.provider][0],
-        "finding": describe_check(account),
+        "finding": describe_check(account, may_write=may_write),
         "domains": findings,
         "is_asked_about_domains": account.provider in KNOWS_DOMAINS,
         "routes": routes,
@@ -237,15 +237,13 @@ async def _find(
     }
 
 
-async def _list_naming(
-    session: AsyncSession,
-    tenant_id: UUID,
+def _list_naming(
     account: AccountView,
-    domains: tuple[SendingDomain, ...],
+    routes: Sequence[RouteView],
+    names: AccountNames,
+    domains: Sequence[SendingDomain],
 ) -> list[RouteLine]:
     """The routes that name the account, in words."""
-    routes = await list_routes(session, tenant_id)
-    names = name_accounts(await list_accounts(session, tenant_id))
     naming = {route.id for route in routes if str(account.id) in route.accounts}
     lines = describe_routes(routes, names, {domain.id: domain.name for domain in domains})
     return [line for line in lines if line.id in naming]
@@ -254,23 +252,26 @@ async def _list_naming(
 async def _read_change(
     session: AsyncSession, tenant_id: UUID, account_id: UUID, form: Form, services: Services
 ) -> AccountChange:
-    """What a form changes; settings that stay as they are are left alone, and not checked anew."""
-    account = await get_account(session, tenant_id, account_id)
-    stored: dict[str, str] = {}
+    """What a form changes; settings that stay as they are are left alone, and not checked anew.
+
+    The account stays locked: a secret is only kept for settings that it was given for.
+    """
+    known: OpenedAccount | AccountView
     try:
-        opened = await open_account(session, tenant_id, account_id, services.key_ring)
-        stored = {**opened.secrets}
-    except CryptoError:
+        known = await open_account(session, tenant_id, account_id, services.key_ring)
+        stored = dict(known.secrets)
+    except DecryptError:
         # What no longer opens is as good as not set: each secret has to be given again.
-        pass
+        known = await get_account(session, tenant_id, account_id)
+        stored = {}
     read = merge_settings(
-        account.provider,
-        account.settings,
+        known.provider,
+        known.settings,
         stored,
-        read_raw(account.provider, form),
+        read_raw(known.provider, form, known.settings),
         allowed_networks=services.account_networks,
     )
-    is_same = (read.plain, read.secret) == (account.settings, stored)
+    is_same = (read.plain, read.secret) == (known.settings, stored)
     return AccountChange(
         name=form.require("name"),
         settings=UNSET if is_same else read.plain,

@@ -90,25 +90,19 @@ class ProviderPages(Controller):
         """Store an account and go to its page; or show the form again with what is wrong."""
         form = await read_form(request)
         provider = _require_provider(provider)
-        if not services.sent_forms.add(form.require("form_id")):
+        form_id = form.require("form_id")
+        if not services.sent_forms.add(form_id):
             listed = await _listed(session, tenant, repeated=True)
             return render(request, _LIST, status_code=409, **listed)
         try:
-            read = read_settings(
-                provider, read_raw(provider, form), allowed_networks=services.account_networks
-            )
-            account_id = await create_account(
-                session,
-                tenant.id,
-                NewAccount(
-                    name=form.require("name"),
-                    provider=provider,
-                    settings=read.plain,
-                    secrets=read.secret,
-                ),
-                key_ring=services.key_ring,
-                actor=as_actor(request, visitor.person),
-            )
+            with services.sent_forms.forgetting_failure(form_id):
+                account_id = await create_account(
+                    session,
+                    tenant.id,
+                    _read_new(provider, form, services),
+                    key_ring=services.key_ring,
+                    actor=as_actor(request, visitor.person),
+                )
         except AppError as error:
             if error.kind not in MENDABLE:
                 raise
@@ -172,6 +166,15 @@ def _filled_in(
         "form": show_form(provider, form=form, error=error),
         "form_id": secrets.token_urlsafe(16),
     }
+
+
+def _read_new(provider: str, form: Form, services: Services) -> NewAccount:
+    read = read_settings(
+        provider, read_raw(provider, form), allowed_networks=services.account_networks
+    )
+    return NewAccount(
+        name=form.require("name"), provider=provider, settings=read.plain, secrets=read.secret
+    )
 
 
 def _require_provider(name: str) -> str:

@@ -1,5 +1,6 @@
 """Routes of the open tenant: which mail goes to which accounts, and what that comes to now."""
 
+import re
 import secrets
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +12,6 @@ from litestar.response import Redirect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY
-from tallypost_console.account_findings import list_unverified
 from tallypost_console.account_names import name_accounts
 from tallypost_console.errors import MalformedForm
 from tallypost_console.forms import read_form
@@ -26,7 +26,7 @@ from tallypost_console.route_forms import (
     list_lane_options,
     read_route,
 )
-from tallypost_console.route_previews import Situation, preview
+from tallypost_console.route_previews import load_situation, preview
 from tallypost_console.route_words import describe_routes, takes_everything
 from tallypost_console.services import Services
 from tallypost_console.visitors import Visitor, as_actor
@@ -45,14 +45,13 @@ from tallypost_domain.routing.routes import (
     list_routes,
     move_route,
 )
-from tallypost_domain.routing.standings import list_standings
 from tallypost_domain.routing.types import RouteView
 
 _PATH: Final = "/routes"
 _LIST: Final = "routes.html"
 _FORM: Final = "route.html"
 _WRITE: Final = {OPT_KEY: Permission.ACCOUNTS_WRITE}
-_MOVES: Final = {"up": -1, "down": 1}
+_PLACE: Final = re.compile("[1-9][0-9]{0,2}")
 
 
 class RoutePages(Controller):
@@ -94,15 +93,17 @@ class RoutePages(Controller):
     ) -> Response[Any]:
         """Put a route behind all others; or show the form again with what is wrong."""
         form = await read_form(request)
-        if not services.sent_forms.add(form.require("form_id")):
-            notice = "This form was sent before, and the route was added then. It is in the list."
+        form_id = form.require("form_id")
+        if not services.sent_forms.add(form_id):
+            notice = "This form was sent before. If the route was added then, it is in the list."
             return render(
                 request, _LIST, status_code=409, **await _listed(session, tenant, notice=notice)
             )
         fields = fields_in(form)
         try:
-            actor = as_actor(request, visitor.person)
-            await add_route(session, tenant.id, read_route(fields), actor=actor)
+            with services.sent_forms.forgetting_failure(form_id):
+                actor = as_actor(request, visitor.person)
+                await add_route(session, tenant.id, read_route(fields), actor=actor)
         except AppError as error:
             if error.kind not in MENDABLE:
                 raise
@@ -154,13 +155,12 @@ class RoutePages(Controller):
         visitor: NamedDependency[Visitor],
         route_id: FromPath[str],
     ) -> Response[Any]:
-        """Let a route change places with the one above or below it."""
-        wanted = _require_id(route_id)
-        by = _MOVES.get((await read_form(request)).require("to"))
-        if by is None:
+        """Give a route the place that the button named; sent twice, it is there all the same."""
+        wanted, place = _require_id(route_id), (await read_form(request)).require("to")
+        if not _PLACE.fullmatch(place):
             raise MalformedForm(field="to")
         actor = as_actor(request, visitor.person)
-        await move_route(session, tenant.id, wanted, by=by, actor=actor)
+        await move_route(session, tenant.id, wanted, to=int(place) - 1, actor=actor)
         if is_partial(request):
             return render(request, _LIST, **await _listed(session, tenant))
         return Redirect(_PATH, status_code=303)
@@ -182,25 +182,17 @@ class RoutePages(Controller):
 
 # Any: what the template shows.
 async def _listed(session: AsyncSession, tenant: TenantRow, *, notice: str = "") -> dict[str, Any]:
-    routes = await list_routes(session, tenant.id)
+    situation = await load_situation(session, tenant.id)
+    routes, names = situation.routes, situation.names
     domains = await list_domains(session, tenant.id)
-    accounts = await list_accounts(session, tenant.id)
-    names = name_accounts(accounts)
-    situation = Situation(
-        routes=routes,
-        accounts=accounts,
-        platform=await list_platform_accounts(session),
-        names=names,
-        unverified=list_unverified(await list_standings(session, tenant.id)),
-    )
     return {
         "tenant": tenant,
         "notice": notice,
         "lines": describe_routes(routes, names, {domain.id: domain.name for domain in domains}),
         "takes_everything": any(map(takes_everything, routes)),
-        "previews": preview(situation, domains),
+        "previews": preview(situation, domains) if routes else (),
         "has_tags": any(route.tag_name for route in routes),
-        "has_accounts": bool(accounts),
+        "has_accounts": bool(situation.accounts),
     }
 
 

@@ -50,6 +50,17 @@ class QueuePage(Struct, frozen=True):
     after: UUID | None
 
 
+class Turn(Struct, frozen=True, kw_only=True):
+    """Of one email: what decides whom it goes to, and whether it is sent by itself, and when."""
+
+    lane: Lane
+    domain_id: UUID
+    is_parked: bool
+    """It waits for a person to decide, and is not sent again by itself."""
+    is_put_off: bool
+    """It is due later than now."""
+
+
 class QueueCounts(Struct, frozen=True, kw_only=True):
     """Emails by state."""
 
@@ -90,12 +101,27 @@ async def list_queue(
     return QueuePage(items, rows[0].last)
 
 
-async def is_parked(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> bool:
-    """Whether an email waits for a person to decide, and is not sent again by itself."""
-    state = select(QueueRow.state).where(
-        QueueRow.tenant_id == tenant_id, QueueRow.email_id == email_id
+async def find_turn(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> Turn | None:
+    """The turn of an email in the queue; None where nobody is left to send it to."""
+    statement = (
+        select(
+            QueueRow.state,
+            QueueRow.lane,
+            Email.domain_id,
+            ((QueueRow.state == "waiting") & (QueueRow.due_at > func.now())).label("is_put_off"),
+        )
+        .join(Email, (Email.tenant_id == QueueRow.tenant_id) & (Email.id == QueueRow.email_id))
+        .where(QueueRow.tenant_id == tenant_id, QueueRow.email_id == email_id)
     )
-    return await session.scalar(state) == "ambiguous"
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    return Turn(
+        lane=Lane(row.lane),
+        domain_id=row.domain_id,
+        is_parked=row.state == "ambiguous",
+        is_put_off=row.is_put_off,
+    )
 
 
 async def count_queue(session: AsyncSession, tenant_id: UUID, mode: Mode) -> QueueCounts:

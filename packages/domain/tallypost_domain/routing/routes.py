@@ -94,16 +94,15 @@ async def delete_route(
 
 
 async def move_route(
-    session: AsyncSession, tenant_id: UUID, route_id: UUID, *, by: int, actor: Actor
+    session: AsyncSession, tenant_id: UUID, route_id: UUID, *, to: int, actor: Actor
 ) -> None:
-    """Move a route up (below 0) or down in the list, to its end at most.
+    """Give a route this place in the list, the first being 0; to the end of the list at most.
 
     Raises SendingRouteNotFound.
     """
     await take_turn(session, tenant_id)
     routes: list[NewRoute] = list(await list_routes(session, tenant_id))
-    index = _index(routes, route_id)
-    routes.insert(max(0, index + by), routes.pop(index))
+    routes.insert(max(0, to), routes.pop(_index(routes, route_id)))
     await _replace(session, tenant_id, routes, actor)
 
 
@@ -144,6 +143,9 @@ async def _replace(
     )
     if len({view.id for view in views}) < len(views):
         raise InvalidRoute("A route is in the list twice.", field="routes")
+    if views == tuple(before.values()):
+        # Nothing has changed, so workers need not hear of it and nobody is said to have done it.
+        return views
     await session.execute(delete(RouteRow).where(RouteRow.tenant_id == tenant_id))
     if views:
         rows = [_columns(tenant_id, position, view) for position, view in enumerate(views)]

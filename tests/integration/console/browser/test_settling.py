@@ -11,11 +11,12 @@ from tests.support.database import SeededTenant
 
 
 async def settle_ticked(page: Page, url: str, *, heading: str) -> None:
-    """Tick every box of the list and press the button."""
+    """Tick every box of the list, unfold what is asked before, and confirm it."""
     await page.goto(f"{url}/queue?only=ambiguous")
     for box in await page.get_by_role("checkbox").all():
         await box.check()
-    await page.get_by_role("button", name="The ticked ones arrived").click()
+    await page.locator("summary", has_text="The ticked ones arrived").click()
+    await page.get_by_role("button", name="Yes, they arrived").click()
     await page.get_by_role("heading", name=heading).wait_for()
 
 
@@ -33,6 +34,9 @@ async def test_pages_of_settling_are_sound(
     parked = await park(queue, tenant, "ada@r.test", "bo@r.test")
     await judge.open("/queue?only=ambiguous")
     await judge.look("parked mail")
+    await judge.page.locator("summary", has_text="The ticked ones arrived").click()
+    await judge.look("parked mail, before it is settled")
+    await judge.page.locator("summary", has_text="The ticked ones arrived").click()
     await settle_ticked(judge.page, console_url, heading="2 recipients of 1 email settled as sent")
     await judge.look("settled")
     await judge.open(f"/emails/{parked}")
