@@ -12,7 +12,7 @@ import asyncpg
 from tests.faults.links import Link, Network, running_network
 from tests.support.counting_sink import CountingSink, counting_sink
 from tests.support.database import Database, prepare_database
-from tests.support.platform import Platform, platform_on
+from tests.support.platform import DOMAINS, Platform, platform_on
 from tests.support.provider_sinks import SETTINGS, ProviderSink, provider_sink
 from tests.support.servers import (
     PostgresServer,
@@ -80,6 +80,10 @@ class Stage:
         with ExitStack() as stack:
             database = stack.enter_context(self._database())
             stack.callback(_close, links)
+            # Before a worker asks whether they may be sent from.
+            for api in self.apis.values():
+                for domain in DOMAINS:
+                    api.verify(domain)
             platform = stack.enter_context(
                 platform_on(
                     self.postgres,
@@ -92,9 +96,6 @@ class Stage:
                     settings=_settings_of(providers) | settings,
                 )
             )
-            for api in self.apis.values():
-                for tenant in (platform.tenant, platform.other_tenant):
-                    api.verify(tenant.domain)
             yield platform, links
 
     def _api(self, name: str) -> ProviderSink:

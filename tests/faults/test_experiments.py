@@ -18,8 +18,25 @@ from tests.faults.stage import Stage
 _PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
+# Each of them breaks something in another way; what they break alike is left to `make test-full`.
+_SLOW = {
+    "keys-revoked",
+    "smtp-hang",
+    "redis-flushed",
+    "partition-worker-smtp",
+    "partition-api-postgres",
+    "all-restarted",
+    "fair-share",
+}
+
+
 @pytest.mark.parametrize(
-    "name", [experiment.name for experiment in EXPERIMENTS.values() if experiment.is_in_tests]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else [])
+        for name, experiment in EXPERIMENTS.items()
+        if experiment.is_in_tests
+    ],
 )
 def test_nothing_is_lost_and_no_duplicate_is_unlisted(
     stage: Stage, name: str, report_lines: list[str]

@@ -40,6 +40,9 @@ from tests.support.servers import (
 from tests.support.tcp_proxy import with_port
 from tests.support.worker import worker_environment
 
+DOMAINS = ("example.com", "example.org")
+"""The verified domains of the two tenants."""
+
 Route = Callable[[str, str, int], int]
 """The port by which a program (`api`, `worker-1` …) reaches a server (`postgres`, `redis`, or a
 provider by its name, such as `smtp`) that listens on the given one."""
@@ -154,7 +157,7 @@ def platform_on(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallypost-test-")))
         programs = _Programs(postgres, redis, database, folder, {"smtp": smtp_port, **apis}, route)
-        tenants = asyncio.run(_add_tenants(database, ["example.com", "example.org"]))
+        tenants = asyncio.run(_add_tenants(database, DOMAINS))
         api_port = find_free_port()
         api = programs.api(api_port)
         platform = Platform(

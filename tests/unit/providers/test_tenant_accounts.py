@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from tallypost_core import plugin_loading
 from tallypost_core.settings.loader import Secret
-from tallypost_providers import registry
 from tallypost_providers.errors import (
     InvalidAccountSettings,
     ProviderMisconfigured,
@@ -386,7 +386,7 @@ def test_adapter_is_looked_for_once_and_anew_where_the_import_path_has_changed(
         looked_for.append(name)
         return entry_points(group=group, name=name)
 
-    monkeypatch.setattr(registry, "entry_points", count)
+    monkeypatch.setattr(plugin_loading, "entry_points", count)
     opened = open_settings("smtp", SMTP, {})
     for place in range(3):
         create_tenant_account("smtp", opened, f"account-{place}", EgressRules(), owner="tenant-1")
