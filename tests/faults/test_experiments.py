@@ -22,6 +22,7 @@ _PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 _SLOW = {
     "keys-revoked",
     "smtp-hang",
+    "smtp-mixed",
     "redis-flushed",
     "partition-worker-smtp",
     "partition-api-postgres",

@@ -83,6 +83,8 @@ async def test_pages_of_a_tenant_are_sound(
     assert not judge.list_faults(), "\n".join(judge.list_faults())
 
 
+# Most of the forms and states; each has tests of what it does besides.
+@pytest.mark.slow
 async def test_pages_of_single_things_are_sound(
     chromium: Browser, console_url: str, stocked: Stock
 ) -> None:
