@@ -25,6 +25,7 @@ _SLOW = {
     "smtp-mixed",
     "redis-flushed",
     "partition-worker-smtp",
+    "partition-worker-postgres",
     "partition-api-postgres",
     "all-restarted",
     "fair-share",

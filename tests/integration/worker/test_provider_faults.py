@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from tallypost_core.object_store import FolderStore
@@ -168,6 +169,7 @@ async def test_unforeseen_error_before_the_handover_puts_the_email_off_and_count
     assert [email.email_id for email in provider.handovers] == [good]
 
 
+@pytest.mark.slow
 async def test_each_kind_of_refusal_is_tried_again_and_ends_as_a_dead_letter(
     queue: Harness, tenant: SeededTenant, tmp_path: Path
 ) -> None:

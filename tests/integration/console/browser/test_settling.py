@@ -1,5 +1,6 @@
 """A person says that mail arrived: on its page and in the queue, with a script and without."""
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.integration.api.own.mail import leave_in_doubt, park
@@ -26,6 +27,7 @@ async def settle_one(page: Page) -> None:
     await page.get_by_role("button", name="Yes, it arrived").click()
 
 
+@pytest.mark.slow
 async def test_pages_of_settling_are_sound(
     chromium: Browser, console_url: str, queue: Harness, tenant: SeededTenant
 ) -> None:
