@@ -76,6 +76,9 @@ class AccountChecks:
             await checks.record_check(self._pool, check, steps, changed_at)
         except DatabaseUnavailable as error:
             log.warning("account_checks.failed", error=error.code)
+        except Exception:
+            # The edge of this task, which nobody awaits: its lease ends, and it is taken up again.
+            log.exception("account_checks.crashed", account=str(check.account_id))
 
     async def _ask(self, account: OpenedAccount) -> list[AccountStep]:
         try:
