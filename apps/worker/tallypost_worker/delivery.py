@@ -224,8 +224,8 @@ class Delivery:
             return provider.find_obstacle(outgoing) is not None
         except Exception:
             # The edge to code that may be a plugin's. `send` decides; and every email would say so.
-            if provider.account not in self._crashed_at_obstacles:
-                self._crashed_at_obstacles.add(provider.account)
+            if provider.name not in self._crashed_at_obstacles:
+                self._crashed_at_obstacles.add(provider.name)
                 log.exception("delivery.find_obstacle_crashed", provider=provider.name)
             return False
 
