@@ -268,22 +268,10 @@ async def test_account_that_is_off_is_asked_nothing_and_a_deleted_one_leaves_not
     stage: Stage, ses: SESSimulator, tenant: SeededTenant
 ) -> None:
     account_id: UUID = await create(stage.database, tenant, SES_ACCOUNT)
-    off = accounts.AccountChange(is_on=False)
-    async with stage.database.session("tp_console", tenant.id) as session:
-        await accounts.change_account(
-            session, tenant.id, account_id, off, key_ring=KEY_RING, actor=ACTOR
-        )
+    await _switch(stage, tenant, account_id, is_on=False)
     await stage.ask()
     assert ses.account.identities == {}
-    async with stage.database.session("tp_console", tenant.id) as session:
-        await accounts.change_account(
-            session,
-            tenant.id,
-            account_id,
-            accounts.AccountChange(is_on=True),
-            key_ring=KEY_RING,
-            actor=ACTOR,
-        )
+    await _switch(stage, tenant, account_id, is_on=True)
     await stage.ask()
     assert str(account_id) in {view.account for view in await stage.read(tenant)}
     async with stage.database.session("tp_console", tenant.id) as session:
@@ -298,3 +286,31 @@ async def test_wrong_credentials_leave_it_unknown(stage: Stage, tenant: SeededTe
     (mine,) = [view for view in await stage.read(tenant) if view.account == str(account_id)]
     assert mine.status == "unknown"
     assert "InvalidSignatureException" in mine.detail
+
+
+async def test_account_that_is_on_again_is_asked_at_once(
+    stage: Stage, ses: SESSimulator, tenant: SeededTenant
+) -> None:
+    account_id: UUID = await create(stage.database, tenant, SES_ACCOUNT)
+    await stage.ask()
+    assert ses.account.identities
+    ses.account.identities.clear()
+    await _switch(stage, tenant, account_id, is_on=False)
+    await stage.make_due(tenant)
+    await stage.ask()
+    assert ses.account.identities == {}
+    await _switch(stage, tenant, account_id, is_on=True)
+    await stage.ask()
+    assert ses.account.identities
+
+
+async def _switch(stage: Stage, tenant: SeededTenant, account_id: UUID, *, is_on: bool) -> None:
+    async with stage.database.session("tp_console", tenant.id) as session:
+        await accounts.change_account(
+            session,
+            tenant.id,
+            account_id,
+            accounts.AccountChange(is_on=is_on),
+            key_ring=KEY_RING,
+            actor=ACTOR,
+        )

@@ -195,6 +195,9 @@ async def change_account(
     if "check_due_at" in values:
         # What its provider said was said to another account, perhaps.
         await _forget_domains(session, tenant_id, account_id)
+    elif change.is_on is True:
+        # While it was off nobody asked, and the next time was put off.
+        await _ask_about_domains(session, tenant_id, account_id)
     told: dict[str, bool] = {
         name: True for name in ("name", "settings", "secrets") if name in values
     }
@@ -235,11 +238,7 @@ async def request_check(session: AsyncSession, tenant_id: UUID, account_id: UUID
         .where(_ROW.tenant_id == tenant_id, _ROW.id == account_id, _ROW.check_due_at.is_(None))
         .values(check_due_at=func.now())
     )
-    await session.execute(
-        update(AccountDomainRow)
-        .where(AccountDomainRow.tenant_id == tenant_id, AccountDomainRow.account == str(account_id))
-        .values(check_due_at=func.now())
-    )
+    await _ask_about_domains(session, tenant_id, account_id)
 
 
 def open_secrets(
@@ -248,6 +247,14 @@ def open_secrets(
     """The secrets of an account by their names. Raises DecryptError."""
     plain = decrypt(data_key, sealed, _context(tenant_id, account_id))
     return msgspec.json.decode(plain, type=dict[str, str])
+
+
+async def _ask_about_domains(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
+    await session.execute(
+        update(AccountDomainRow)
+        .where(AccountDomainRow.tenant_id == tenant_id, AccountDomainRow.account == str(account_id))
+        .values(check_due_at=func.now())
+    )
 
 
 async def _forget_domains(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
