@@ -12,7 +12,7 @@ import uvloop
 
 from tallypost_api.app import API, create_app
 from tallypost_cli.ports import find_free_port
-from tallypost_core.settings import Secret, groups
+from tallypost_core.settings import Secret, databases, groups
 from tallypost_core.settings.apps import APISettings
 from tallypost_telemetry import serving
 from tests.support.database import PEPPER_SETTING, RING_SETTING, Database
@@ -36,7 +36,7 @@ def api_settings(
 ) -> APISettings:
     """Settings of an API on a test's database, with attachments in a folder."""
     return APISettings(
-        database=groups.APIDatabaseSettings(
+        database=databases.APIDatabaseSettings(
             api_url=Secret(database.url("tp_api")), accept_url=Secret(database.url("tp_accept"))
         ),
         secrets=groups.SecretsSettings(

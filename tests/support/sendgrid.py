@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from tallypost_core.settings.groups import SendGridSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SendGridSettings
 from tallypost_providers.sendgrid import SendGridProvider
 from tallypost_providers.sendgrid_envelope import read_envelope
 from tallypost_providers.sendgrid_mail import write_body

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-from tallypost_core.settings.groups import SESSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.ses import SESProvider
 from tallypost_simulators.http_faults import HTTPFault
 from tallypost_simulators.ses_account import ACCESS_KEY_ID, SECRET_ACCESS_KEY

@@ -9,7 +9,7 @@ from tallypost_cli import programs, sample_access
 from tallypost_cli.environment import child_environment
 from tallypost_cli.sample_access import SampleAccess
 from tallypost_cli.supervisor import Say, Supervisor
-from tallypost_core.settings import groups
+from tallypost_core.settings import databases, groups
 
 _DEADLINE_S = 60.0
 
@@ -17,7 +17,7 @@ _DEADLINE_S = 60.0
 class SeedSettings(Struct, frozen=True):
     """Settings of `tallypost seed`."""
 
-    database: groups.CLIDatabaseSettings
+    database: databases.CLIDatabaseSettings
     secrets: groups.SecretsSettings
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tallypost_core.crypto import KeyRing
 from tallypost_core.object_store import ObjectStore
-from tallypost_core.settings.groups import ConsoleDatabaseSettings
+from tallypost_core.settings.databases import ConsoleDatabaseSettings
 from tallypost_domain.audit.types import Actor
 from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Pool, create_pool

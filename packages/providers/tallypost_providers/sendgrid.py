@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from tallypost_core.clock import utc_now
-from tallypost_core.settings.groups import SendGridSettings
+from tallypost_core.settings.providers import SendGridSettings
 from tallypost_providers.account_checks import CheckStep
 from tallypost_providers.base import clip, same_for_all
 from tallypost_providers.errors import ProviderMisconfigured

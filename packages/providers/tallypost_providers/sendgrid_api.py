@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from tallypost_core.settings.groups import SendGridSettings
+from tallypost_core.settings.providers import SendGridSettings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.hosts import is_loopback
 from tallypost_resilience.deadline import Deadline

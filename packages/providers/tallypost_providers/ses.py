@@ -4,7 +4,7 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from tallypost_core.settings.groups import SESSettings
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.account_checks import CheckStep
 from tallypost_providers.message import render_async
 from tallypost_providers.places import Places

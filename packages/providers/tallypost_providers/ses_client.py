@@ -20,7 +20,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from tallypost_core.settings.groups import SESSettings
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.errors import ProviderBusy
 from tallypost_providers.ses_answers import (
     SESReply,

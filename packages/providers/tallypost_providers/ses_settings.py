@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from tallypost_core.settings.groups import SESSettings
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.hosts import is_loopback
 

@@ -4,7 +4,7 @@ import re
 import socket
 from typing import Self
 
-from tallypost_core.settings.groups import SMTPSettings
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.account_checks import CheckStep, Watch, unwatched
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.host_resolver import resolver_for

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from tallypost_core.settings.groups import SMTPSettings
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.account_checks import CheckList, CheckStep, Watch
 from tallypost_providers.smtp_connection import SMTPConnection
 from tallypost_providers.smtp_deadlines import Budget

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tallypost_core.settings.groups import SMTPSettings
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.account_checks import Watch, unwatched
 from tallypost_providers.base import clip
 from tallypost_providers.smtp_auth import log_in

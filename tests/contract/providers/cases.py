@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from msgspec import Struct
 
-from tallypost_core.settings.groups import SMTPSettings
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.message import render
 from tallypost_providers.mime import build_message

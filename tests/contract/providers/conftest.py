@@ -10,8 +10,8 @@ from typing import Protocol
 import pytest
 import uvloop
 
-from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.smtp import SMTPProvider
 from tests.support.smtp_peers import Certificate, Security, make_certificate
 from tests.support.smtp_scripts import ONE_BY_ONE, PIPELINING, Script, ScriptedPeer

@@ -1,6 +1,6 @@
 """Hands over bytes that the MIME writer would not write, or would take long to write."""
 
-from tallypost_core.settings.groups import SMTPSettings
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.smtp_deadlines import Budget
 from tallypost_providers.smtp_failures import HandoverStopped
 from tallypost_providers.smtp_handover import SMTPHandover

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tallypost_core.ids import new_id
-from tallypost_core.settings.groups import SendGridSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SendGridSettings
 from tallypost_providers.errors import (
     DomainNotChecked,
     LookUpFailed,

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tallypost_core.settings.groups import SESSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.ses import SESProvider
 from tallypost_providers.tenant_accounts import SESTenantSettings, create_tenant_account
 from tallypost_providers.types import Outcome, Provider

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.account_checks import CheckStep
 from tallypost_providers.smtp import SMTPProvider
 from tallypost_providers.smtp_guard import HostGuard

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.account_checks import CheckStep
 from tallypost_providers.host_resolver import resolver_for
 from tallypost_providers.smtp import SMTPProvider

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tallypost_api import access
-from tallypost_core.settings import Secret, groups
+from tallypost_core.settings import Secret, databases, groups
 from tallypost_core.settings.apps import APISettings
 from tallypost_domain.api_keys import service as api_keys
 from tests.integration.api.conftest import SEND, client_of
@@ -98,7 +98,7 @@ async def test_revoked_key_dies_also_on_a_process_that_hears_nothing(
     async with proxy_to(url) as proxy:
         settings = msgspec.structs.replace(
             api_settings(database, tmp_path / "objects", rate_limit_per_s=100_000),
-            notifications=groups.NotificationsSettings(url=Secret(proxy.url(url))),
+            notifications=databases.NotificationsSettings(url=Secret(proxy.url(url))),
         )
         with run_api(settings) as api:
             async with (

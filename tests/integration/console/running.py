@@ -12,7 +12,7 @@ import httpx
 
 from tallypost_cli.ports import find_free_port
 from tallypost_console.app import create_app
-from tallypost_core.settings import Secret, groups
+from tallypost_core.settings import Secret, databases, groups
 from tallypost_core.settings.apps import ConsoleSettings
 from tallypost_telemetry import serving
 from tests.support.database import PEPPER_SETTING, RING_SETTING
@@ -34,7 +34,7 @@ def console_settings(
     controller of a demo, where there is one, takes DEMO_TOKEN.
     """
     return ConsoleSettings(
-        database=groups.ConsoleDatabaseSettings(
+        database=databases.ConsoleDatabaseSettings(
             console_url=Secret(database_url),
             api_url=Secret(_with_role(database_url, "tp_api")),
             accept_url=Secret(_with_role(database_url, "tp_accept")),

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from tallypost_core.settings.groups import SendGridSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SendGridSettings
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.releases import release_held
 from tallypost_simulators.http_faults import HTTPFault

@@ -15,7 +15,7 @@ from tallypost_api.permissions import (
     require_declared,
 )
 from tallypost_api.services import Services
-from tallypost_core.settings import Secret, groups
+from tallypost_core.settings import Secret, databases, groups
 from tallypost_core.settings.apps import APISettings
 from tests.support.database import PEPPER_SETTING, RING_SETTING
 
@@ -27,7 +27,7 @@ NOWHERE = Secret("postgresql://nobody:nothing@127.0.0.1:9/none")
 def settings(objects: Path, *, peppers: str = PEPPER_SETTING) -> APISettings:
     """Settings whose database does not exist."""
     return APISettings(
-        database=groups.APIDatabaseSettings(api_url=NOWHERE, accept_url=NOWHERE),
+        database=databases.APIDatabaseSettings(api_url=NOWHERE, accept_url=NOWHERE),
         secrets=groups.SecretsSettings(key_ring=Secret(RING_SETTING), peppers=Secret(peppers)),
         objects=groups.ObjectsSettings(url=objects.as_uri()),
         api=groups.APIListenSettings(),

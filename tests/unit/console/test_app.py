@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler
 from tallypost_console import app as console
 from tallypost_console.access import OPT_KEY, Everyone, UndeclaredPermission
 from tallypost_console.services import Services
-from tallypost_core.settings import Secret, groups
+from tallypost_core.settings import Secret, databases, groups
 from tallypost_core.settings.apps import ConsoleSettings
 from tests.support.database import PEPPER_SETTING, RING_SETTING
 
@@ -21,7 +21,7 @@ NOWHERE = Secret("postgresql://nobody:secret@127.0.0.1:1/none")
 def settings(objects: Path, *, url: str = BASE, peppers: str = PEPPER_SETTING) -> ConsoleSettings:
     """Settings whose database does not exist."""
     return ConsoleSettings(
-        database=groups.ConsoleDatabaseSettings(
+        database=databases.ConsoleDatabaseSettings(
             console_url=NOWHERE, api_url=NOWHERE, accept_url=NOWHERE
         ),
         secrets=groups.SecretsSettings(key_ring=Secret(RING_SETTING), peppers=Secret(peppers)),

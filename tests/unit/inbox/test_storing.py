@@ -11,7 +11,7 @@ from tallypost_cli import local_ses
 from tallypost_cli.local_inbox import keeper
 from tallypost_core.clock import utc_now
 from tallypost_core.ids import new_id
-from tallypost_core.settings.groups import SMTPSettings
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.db.pools import Connection, Pool
 from tallypost_domain.inbox import service as inbox

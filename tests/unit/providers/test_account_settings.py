@@ -119,7 +119,7 @@ def test_group_of_a_plugin_names_its_variables(plugins: Plugins) -> None:
 def test_only_providers_that_are_named_are_imported() -> None:
     script = (
         "import sys\n"
-        "from tallypost_core.settings.groups import SMTPSettings\n"
+        "from tallypost_core.settings.providers import SMTPSettings\n"
         "from tallypost_providers import account_settings, registry\n"
         f"account_settings.load_worker({WORKER!r})\n"
         "registry.create_account('smtp', SMTPSettings(host='127.0.0.1', security='none'))\n"

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tallypost_core.settings.apps import WorkerSettings
-from tallypost_core.settings.groups import SMTPSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SMTPSettings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.registry import (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tallypost_core.settings.groups import SESSettings
 from tallypost_core.settings.loader import Secret
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.ses import SESProvider
 from tallypost_providers.ses_envelope import MAX_MESSAGE_BYTES, MAX_RECIPIENTS
 from tallypost_providers.types import Attachment

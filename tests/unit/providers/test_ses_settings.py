@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 from msgspec import Struct
 
-from tallypost_core.settings.groups import SESSettings
 from tallypost_core.settings.loader import Secret, SettingsError, load_settings
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.errors import ProviderMisconfigured
 from tallypost_providers.ses import SESProvider
 from tallypost_providers.ses_settings import address_of

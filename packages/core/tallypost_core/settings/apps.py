@@ -8,9 +8,16 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
 
-from tallypost_core.settings import groups
+from tallypost_core.settings import databases, groups
 from tallypost_core.settings.loader import SettingsError, fail_start_up, load_settings
 from tallypost_core.settings.plugins import list_plugin_prefixes
+from tallypost_core.settings.providers import (
+    LocalSMTPSettings,
+    SendGridSettings,
+    SESSettings,
+    SimulatedSESSettings,
+    SMTPSettings,
+)
 from tallypost_core.settings.tenant_accounts import TenantAccountsSettings, TenantHostsSettings
 
 S = TypeVar("S", bound=Struct)
@@ -19,14 +26,14 @@ S = TypeVar("S", bound=Struct)
 class APISettings(Struct, frozen=True):
     """Settings of the public API."""
 
-    database: groups.APIDatabaseSettings
+    database: databases.APIDatabaseSettings
     secrets: groups.SecretsSettings
     objects: groups.ObjectsSettings
     api: groups.APIListenSettings
     accept: groups.AcceptSettings
     log: groups.LogSettings
     redis: groups.APIRedisSettings = groups.APIRedisSettings()
-    notifications: groups.NotificationsSettings = groups.NotificationsSettings()
+    notifications: databases.NotificationsSettings = databases.NotificationsSettings()
     tracing: groups.TracingSettings = groups.TracingSettings()
     tenant_accounts: TenantHostsSettings = TenantHostsSettings()
 
@@ -34,7 +41,7 @@ class APISettings(Struct, frozen=True):
 class ConsoleSettings(Struct, frozen=True):
     """Settings of the console."""
 
-    database: groups.ConsoleDatabaseSettings
+    database: databases.ConsoleDatabaseSettings
     secrets: groups.SecretsSettings
     objects: groups.ObjectsSettings
     console: groups.ConsoleListenSettings
@@ -46,7 +53,7 @@ class ConsoleSettings(Struct, frozen=True):
 class TemplatesSettings(Struct, frozen=True):
     """Settings of the recipient-facing app."""
 
-    database: groups.TemplatesDatabaseSettings
+    database: databases.TemplatesDatabaseSettings
     templates: groups.TemplatesListenSettings
     log: groups.LogSettings
 
@@ -54,7 +61,7 @@ class TemplatesSettings(Struct, frozen=True):
 class BillingSettings(Struct, frozen=True):
     """Settings of the billing app."""
 
-    database: groups.BillingDatabaseSettings
+    database: databases.BillingDatabaseSettings
     redis: groups.RedisSettings
     billing: groups.BillingListenSettings
     log: groups.LogSettings
@@ -63,12 +70,12 @@ class BillingSettings(Struct, frozen=True):
 class WorkerSettings(Struct, frozen=True):
     """Settings of the worker."""
 
-    database: groups.WorkerDatabaseSettings
+    database: databases.WorkerDatabaseSettings
     redis: groups.RedisSettings
     secrets: groups.SecretsSettings
     objects: groups.ObjectsSettings
     delivery: groups.DeliverySettings
-    smtp: groups.SMTPSettings
+    smtp: SMTPSettings
     worker: groups.WorkerListenSettings
     log: groups.LogSettings
     providers: Annotated[
@@ -86,8 +93,8 @@ class WorkerSettings(Struct, frozen=True):
         ),
     ] = ()
     subscriber: groups.SubscriberSettings = groups.SubscriberSettings()
-    ses: groups.SESSettings = groups.SESSettings()
-    sendgrid: groups.SendGridSettings = groups.SendGridSettings()
+    ses: SESSettings = SESSettings()
+    sendgrid: SendGridSettings = SendGridSettings()
     tracing: groups.TracingSettings = groups.TracingSettings()
     tenant_accounts: TenantAccountsSettings = TenantAccountsSettings()
 
@@ -95,7 +102,7 @@ class WorkerSettings(Struct, frozen=True):
 class BouncesSettings(Struct, frozen=True):
     """Settings of the bounces app."""
 
-    database: groups.BouncesDatabaseSettings
+    database: databases.BouncesDatabaseSettings
     bounces: groups.BouncesListenSettings
     log: groups.LogSettings
 
@@ -103,23 +110,23 @@ class BouncesSettings(Struct, frozen=True):
 class LocalInboxSettings(Struct, frozen=True):
     """Settings of the local mail sink that stands in for the outside world."""
 
-    database: groups.InboxDatabaseSettings
-    inbox: groups.LocalSMTPSettings
+    database: databases.InboxDatabaseSettings
+    inbox: LocalSMTPSettings
     log: groups.LogSettings
 
 
 class LocalSESSettings(Struct, frozen=True):
     """Settings of the demo's stand-in for Amazon SES."""
 
-    database: groups.InboxDatabaseSettings
-    local_ses: groups.SimulatedSESSettings
+    database: databases.InboxDatabaseSettings
+    local_ses: SimulatedSESSettings
     log: groups.LogSettings
 
 
 class CLISettings(Struct, frozen=True):
     """Settings of the command line, all optional: what is missing it starts or makes itself."""
 
-    database: groups.CLIDatabaseSettings
+    database: databases.CLIDatabaseSettings
     redis: groups.CLIRedisSettings
     log: groups.LogSettings
     port_base: Annotated[

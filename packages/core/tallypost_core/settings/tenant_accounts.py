@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from tallypost_core.settings.groups import require_address
+from tallypost_core.settings.checks import require_address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
