@@ -1,12 +1,15 @@
 """Servers that speak HTTP as badly as a test wants: each answers by its script, byte by byte."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 Script: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+_LENGTH = re.compile(r"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 class Peer:
@@ -15,6 +18,8 @@ class Peer:
     def __init__(self, port: int) -> None:
         self.port = port
         self.requests: list[str] = []
+        """The head of each."""
+        self.bodies: list[bytes] = []
         self.connections = 0
         self.hang_ups = 0
         """Connections that the other side closed."""
@@ -66,6 +71,8 @@ async def peer(
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 it.requests.append(head)
+                length = _LENGTH.search(head)
+                it.bodies.append(await reader.readexactly(int(length[1])) if length else b"")
                 await script(writer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

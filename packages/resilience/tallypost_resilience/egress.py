@@ -7,6 +7,7 @@ are no proxies and no cookies, and an answer ends at its limit of bytes and time
 
 import asyncio
 import errno
+import io
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ LookUp: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 
 _LOOK_UP_THREADS: Final = 8
 _READ_BUFFER_BYTES: Final = 64 * 1024
+_AT_ONCE_BYTES: Final = 1024 * 1024
 _HEADERS: Final = {"accept-encoding": "gzip", "user-agent": "Tallypost"}
 # Of each request, set by the client itself.
 _RESERVED_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
@@ -163,7 +165,7 @@ class Egress:
             method,
             checked,
             headers=headers,
-            data=body,
+            data=_in_pieces(body),
             allow_redirects=False,
             trace_request_ctx=departure,
         ) as response:
@@ -186,6 +188,11 @@ class Egress:
 
     def _record(self, result: str, started_s: float) -> None:
         metrics.record_egress(self._name, result, monotonic_s() - started_s)
+
+
+def _in_pieces(body: bytes | None) -> io.BytesIO | bytes | None:
+    """A body as the client sends it; a large one at once would hold up the event loop."""
+    return io.BytesIO(body) if body is not None and len(body) > _AT_ONCE_BYTES else body
 
 
 def open_socket(rules: EgressRules, target: aiohttp.AddrInfoType) -> socket.socket:

@@ -114,6 +114,15 @@ async def test_method_headers_and_body_are_sent() -> None:
     assert server.requests[0].startswith("POST / HTTP/1.1\r\n")
     assert "\r\nX-Sample: 1\r\n" in server.requests[0]
     assert "\r\nContent-Length: 5\r\n" in server.requests[0]
+    assert server.bodies == [b"12345"]
+
+
+async def test_large_body_arrives_whole() -> None:
+    body = b"".join(number.to_bytes(4) for number in range(1_250_000))
+    async with peer(answer()) as server, egress_to(server) as egress:
+        await egress.fetch("POST", server.url(NAME), body=body)
+    assert f"\r\nContent-Length: {len(body)}\r\n" in server.requests[0]
+    assert server.bodies == [body]
 
 
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding"])
