@@ -1,4 +1,4 @@
-"""SendGrid's errors, in the one form that its v3 API has for them."""
+"""SendGrid's errors, in the one form that its v3 API has for them, and a page of its nginx."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,11 @@ from typing import NamedTuple
 from aiohttp import web
 
 _HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html"
+_TOO_LARGE_PAGE = (
+    b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n"
+    b"<center><h1>413 Request Entity Too Large</h1></center>\r\n<hr><center>nginx</center>\r\n"
+    b"</body>\r\n</html>\r\n"
+)
 
 
 class FieldError(NamedTuple):
@@ -24,9 +29,14 @@ class Refusal(NamedTuple):
     status: int
     errors: tuple[FieldError, ...]
 
+    @property
+    def body(self) -> bytes:
+        """The answer's body, in JSON."""
+        return json.dumps({"errors": [_as_json(error) for error in self.errors]}).encode()
+
     def respond(self) -> web.Response:
         """The answer as it goes on the wire."""
-        return json_response(self.status, {"errors": [_as_json(error) for error in self.errors]})
+        return web.Response(status=self.status, body=self.body, content_type="application/json")
 
 
 class SendGridError(Exception):
@@ -41,6 +51,11 @@ def json_response(status: int, content: object) -> web.Response:
     """An answer in JSON."""
     body = json.dumps(content).encode()
     return web.Response(status=status, body=body, content_type="application/json")
+
+
+def too_large_page() -> web.Response:
+    """What the nginx before the API answers to a body over its limit."""
+    return web.Response(status=413, body=_TOO_LARGE_PAGE, content_type="text/html")
 
 
 def bad_request(errors: Sequence[FieldError]) -> SendGridError:
@@ -67,7 +82,6 @@ UNVERIFIED = Refusal(
 )
 NOT_FOUND = Refusal(404, (FieldError("not found"),))
 METHOD_NOT_ALLOWED = Refusal(405, (FieldError("method not allowed"),))
-TOO_LARGE = Refusal(413, (FieldError("content too large"),))
 MEDIA_TYPE = Refusal(415, (FieldError("Content-Type should be application/json."),))
 TOO_MANY = Refusal(429, (FieldError("too many requests"),))
 UNAVAILABLE = Refusal(503, (FieldError("service unavailable"),))

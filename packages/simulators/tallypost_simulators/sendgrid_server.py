@@ -22,13 +22,13 @@ from tallypost_simulators.sendgrid_errors import (
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
-    TOO_LARGE,
     UNAVAILABLE,
     UNVERIFIED,
     FieldError,
     SendGridError,
     bad_request,
     json_response,
+    too_large_page,
 )
 from tallypost_simulators.sendgrid_events import Event, EventKind, SignedEvents, make_event
 from tallypost_simulators.sendgrid_mime import write_message
@@ -107,6 +107,9 @@ class SendGridSimulator(HTTPServer):
 
         async def handle(request: web.Request) -> web.Response:
             headers: dict[str, str] = {}
+            # nginx stands before everything that knows of keys and rates.
+            if len(await request.read()) > MAX_BODY_BYTES:
+                return too_large_page()
             try:
                 self.account.require_key(request.headers.get("Authorization", ""), scope)
                 self.account.count(endpoint, headers)
@@ -124,8 +127,6 @@ class SendGridSimulator(HTTPServer):
 
     async def _send(self, request: web.Request) -> web.Response:
         body = await request.read()
-        if len(body) > MAX_BODY_BYTES:
-            raise SendGridError(TOO_LARGE)
         if request.content_type != "application/json":
             raise SendGridError(MEDIA_TYPE)
         mail = _parse(body)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import uuid
 from collections import deque
 from collections.abc import Callable
 
@@ -54,6 +55,17 @@ class ConfigurationSet(Struct, kw_only=True):
     destinations: dict[str, EventDestination] = field(default_factory=dict)
 
 
+class Tenant(Struct, kw_only=True):
+    """A part of the account with a reputation of its own."""
+
+    name: str
+    id: str
+    created_at: dt.datetime
+    tags: list[dict[str, str]] = []
+    resources: set[str] = field(default_factory=set)
+    """ARNs of the identities and configuration sets that it may send by."""
+
+
 class Suppression(Struct, kw_only=True):
     """An address that SES takes and does not deliver to."""
 
@@ -86,7 +98,7 @@ class SESAccount:
         self.max_24_hour_send = 50_000.0
         """-1 is no quota, as in AWS's SendQuota."""
         self.max_send_rate = 14_000.0
-        self.tenants: set[str] = set()
+        self.tenants: dict[str, Tenant] = {}
         self.identities: dict[str, Identity] = {}
         self.configuration_sets: dict[str, ConfigurationSet] = {}
         self.suppressed: dict[str, Suppression] = {}
@@ -98,6 +110,16 @@ class SESAccount:
         self.identities[name.lower()] = identity
         return identity
 
+    def add_tenant(self, name: str) -> Tenant:
+        """A tenant of the account, with nothing to send by."""
+        tenant = Tenant(name=name, id=f"tn-{uuid.uuid4().hex[:30]}", created_at=self.now())
+        self.tenants[name] = tenant
+        return tenant
+
+    def arn(self, resource: str) -> str:
+        """The ARN of a resource, such as `identity/example.com`."""
+        return f"arn:aws:ses:{self.region}:{self.account_id}:{resource}"
+
     def verify(self, name: str) -> None:
         """As when SES has found the records of an identity in the DNS."""
         identity = self.identities[name.lower()]
@@ -105,11 +127,14 @@ class SESAccount:
 
     def is_verified(self, address: str) -> bool:
         """True where an address, its domain or a domain above that is verified."""
+        return any(identity.is_verified for identity in self.identities_of(address))
+
+    def identities_of(self, address: str) -> list[Identity]:
+        """Those that an address may be sent from by, its own first."""
         address = address.lower()
         labels = address.rpartition("@")[2].split(".")
         names = [address, *(".".join(labels[place:]) for place in range(len(labels) - 1))]
-        known = (self.identities.get(name) for name in names)
-        return any(identity is not None and identity.is_verified for identity in known)
+        return [self.identities[name] for name in names if name in self.identities]
 
     def require_allowed(self, operation: str) -> None:
         """Raise SESError where the credentials do not reach for this operation."""

@@ -7,6 +7,8 @@ import datetime as dt
 import email
 import uuid
 from collections.abc import Callable, Sequence
+from email.message import Message
+from email.utils import formataddr, getaddresses
 from typing import Literal
 
 from tallypost_simulators.ses_messages import TakenMessage
@@ -70,13 +72,20 @@ def _describe_mail(message: TakenMessage, account_id: str) -> dict[str, object]:
         "headersTruncated": False,
         "headers": [{"name": name, "value": str(value)} for name, value in parsed.items()],
         "commonHeaders": {
-            "from": [str(parsed["From"])],
-            "to": [str(parsed["To"])],
+            "from": _list_mailboxes(parsed, "From"),
+            "date": str(parsed["Date"]),
+            "to": _list_mailboxes(parsed, "To"),
             "messageId": message.message_id,
             "subject": str(parsed["Subject"]),
         },
         "tags": tags,
     }
+
+
+def _list_mailboxes(message: Message, name: str) -> list[str]:
+    """One text for each mailbox of a field, with its name where it has one."""
+    values = [str(value) for value in message.get_all(name, [])]
+    return [formataddr(pair) for pair in getaddresses(values)]
 
 
 def _delivery(recipients: Sequence[str], at: str) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """The knobs of the simulated SES; they are about SendEmail only."""
 
+from collections.abc import Mapping
+
 from tallypost_simulators.fault_control import FaultBoard
 from tallypost_simulators.http_faults import HTTPFault, HTTPFaults
 from tallypost_simulators.http_knobs import HTTPKnobs, http_board
@@ -12,8 +14,13 @@ _REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 
 def ses_board(faults: HTTPFaults) -> FaultBoard[HTTPKnobs, HTTPFault]:
     """The knobs of the simulator whose faults these are."""
-    return http_board(faults, throttled=_fault_of(_THROTTLED), failed=_fault_of(_FAILED))
+    return http_board(
+        faults,
+        throttled=_fault_of(_THROTTLED, {"Retry-After": "1"}),
+        failed=_fault_of(_FAILED, {}),
+    )
 
 
-def _fault_of(error: SESError) -> HTTPFault:
-    return HTTPFault(status=error.status, headers=error.headers(_REQUEST_ID), body=error.body)
+def _fault_of(error: SESError, others: Mapping[str, str]) -> HTTPFault:
+    headers = {**error.headers(_REQUEST_ID), **others}
+    return HTTPFault(status=error.status, headers=headers, body=error.body)

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from tallypost_simulators import ses_identities, ses_resources
+from tallypost_simulators import ses_identities, ses_resources, ses_tenants
 from tallypost_simulators.ses_account import SESAccount
 from tallypost_simulators.ses_fields import Fields
 
 _IDENTITIES = "/v2/email/identities"
 _SETS = "/v2/email/configuration-sets"
 _SUPPRESSED = "/v2/email/suppression/addresses"
+_TENANTS = "/v2/email/tenants"
 
 
 class Operation(Struct, frozen=True):
@@ -71,4 +72,18 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("ListSuppressedDestinations", "GET", _SUPPRESSED, ses_resources.list_suppressions),
     Operation("GetAccount", "GET", "/v2/email/account", ses_resources.get_account),
     Operation("TagResource", "POST", "/v2/email/tags", ses_resources.tag_resource),
+    Operation("CreateTenant", "POST", _TENANTS, ses_tenants.create_tenant),
+    Operation("GetTenant", "POST", f"{_TENANTS}/get", ses_tenants.get_tenant),
+    Operation(
+        "CreateTenantResourceAssociation", "POST", f"{_TENANTS}/resources", ses_tenants.associate
+    ),
+    Operation(
+        "DeleteTenantResourceAssociation",
+        "POST",
+        f"{_TENANTS}/resources/delete",
+        ses_tenants.disassociate,
+    ),
+    Operation(
+        "ListTenantResources", "POST", f"{_TENANTS}/resources/list", ses_tenants.list_resources
+    ),
 )

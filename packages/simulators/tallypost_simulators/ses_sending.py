@@ -36,6 +36,8 @@ def take_message(account: SESAccount, fields: Fields) -> TakenMessage:
     if fields.get("Destination") is None:
         recipients = recipients_of(message)
     _judge_envelope(account, sender, recipients)
+    if tenant_name is not None:
+        _require_associated(account, tenant_name, sender, configuration_set)
     account.spend_quota(len(recipients))
     return TakenMessage(
         message_id=f"0102{uuid.uuid4().hex[:12]}-{uuid.uuid4()}-000000",
@@ -60,6 +62,20 @@ def _require_set_up(account: SESAccount, configuration_set: str | None, tenant: 
             raise SESError(400, "SendingPausedException", message)
     if tenant is not None and tenant not in account.tenants:
         raise not_found(f"Tenant <{tenant}> does not exist.")
+
+
+def _require_associated(
+    account: SESAccount, tenant: str, sender: str, configuration_set: str | None
+) -> None:
+    """The words are those that others have published of live answers; AWS documents none."""
+    identity = account.identities_of(sender)[0]
+    wanted = [account.arn(f"identity/{identity.name}")]
+    if used := configuration_set or identity.configuration_set:
+        wanted.append(account.arn(f"configuration-set/{used}"))
+    missing = [arn for arn in wanted if arn not in account.tenants[tenant].resources]
+    if missing:
+        message = f"Tenant not associated with resources [{', '.join(missing)}]."
+        raise SESError(403, "AccessDeniedException", message)
 
 
 def _read_tags(fields: Fields) -> dict[str, str]:

@@ -58,8 +58,8 @@ class SNSTopics:
 
     @property
     def routes(self) -> list[web.RouteDef]:
-        """The certificate, and the address that confirms a subscription."""
-        return [web.get(self._path, self._serve_certificate), web.get("/", self._confirm)]
+        """The certificate, and the address that confirms a subscription or ends it."""
+        return [web.get(self._path, self._serve_certificate), web.get("/", self._act)]
 
     async def subscribe(
         self, topic_arn: str, url: str, signature_version: SignatureVersion = "1"
@@ -116,6 +116,10 @@ class SNSTopics:
             "x-amz-sns-topic-arn": body["TopicArn"],
         }
         if body["Type"] == "Notification":
+            # Not signed, as the guide's list of signed fields has it.
+            body["UnsubscribeURL"] = (
+                f"{self._base_url()}/?Action=Unsubscribe&SubscriptionArn={subscription.arn}"
+            )
             headers["x-amz-sns-subscription-arn"] = subscription.arn
         if not await _is_taken(subscription.url, json.dumps(body), headers):
             self.refused.append(dict(body))
@@ -130,7 +134,9 @@ class SNSTopics:
     async def _serve_certificate(self, request: web.Request) -> web.Response:
         return web.Response(body=self._certificate, content_type="application/x-pem-file")
 
-    async def _confirm(self, request: web.Request) -> web.Response:
+    async def _act(self, request: web.Request) -> web.Response:
+        if request.query.get("Action") == "Unsubscribe":
+            return self._unsubscribe(request.query.get("SubscriptionArn", ""))
         for subscription in self.subscriptions:
             if subscription.token == request.query.get("Token"):
                 subscription.is_confirmed = True
@@ -141,6 +147,11 @@ class SNSTopics:
                     "</ConfirmSubscriptionResult></ConfirmSubscriptionResponse>",
                 )
         return web.Response(status=400, text="Invalid token")
+
+    def _unsubscribe(self, arn: str) -> web.Response:
+        """What is not there is no error, as SNS documents none for it."""
+        self.subscriptions = [item for item in self.subscriptions if item.arn != arn]
+        return web.Response(content_type="text/xml", text="<UnsubscribeResponse/>")
 
 
 async def _is_taken(url: str, body: str, headers: Mapping[str, str]) -> bool:

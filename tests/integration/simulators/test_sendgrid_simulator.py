@@ -258,8 +258,11 @@ async def test_request_that_is_too_large_is_not_taken(
     simulator: SendGridSimulator, client: Client
 ) -> None:
     content = [Content("text/plain", "x" * MAX_BODY_BYTES).get()]
-    with pytest.raises(exceptions.PayloadTooLargeError):
+    with pytest.raises(exceptions.PayloadTooLargeError) as caught:
         await client.send(make_mail(content=content))
+    # By the nginx before the API, which knows of no rates.
+    assert b"<center>nginx</center>" in caught.value.body
+    assert "X-RateLimit-Limit" not in caught.value.headers
     assert simulator.messages == []
 
 

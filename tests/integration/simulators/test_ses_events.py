@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -16,7 +17,7 @@ from tallypost_simulators.ses_account import ConfigurationSet, EventDestination
 from tallypost_simulators.ses_events import MATCHING_TYPES
 from tallypost_simulators.ses_simulator import SESSimulator
 from tallypost_simulators.sns_topics import SignatureVersion
-from tests.support.ses_client import DOMAIN, SESClient, message
+from tests.support.ses_client import DOMAIN, RAW, SESClient, message
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:events"
 NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
@@ -140,6 +141,39 @@ async def test_event_names_the_message_by_its_id_and_our_tags(
         assert mail["destination"] == ["ada@example.net"]
         assert mail["tags"]["email_id"] == ["42"]
         assert mail["tags"]["ses:configuration-set"] == ["main"]
+
+
+async def test_event_has_each_mailbox_of_the_head_and_the_date_that_ses_wrote(
+    ses: SESSimulator, subscriber: Subscriber
+) -> None:
+    await subscribe(ses, subscriber)
+    client = SESClient(ses.url)
+    raw = RAW.replace(b"To: ada@example.net", b'To: "Doe, Ada" <ada@example.net>, bob@example.net')
+    content = {"Raw": {"Data": raw}}
+    await client("send_email", **message(ConfigurationSetName="main", Content=content))
+    client.close()
+    await ses.settle()
+    headers = subscriber.events()[0]["mail"]["commonHeaders"]
+    assert headers["from"] == [f"hello@{DOMAIN}"]
+    assert headers["to"] == ['"Doe, Ada" <ada@example.net>', "bob@example.net"]
+    assert parsedate_to_datetime(headers["date"]).date() == ses.messages[0].taken_at.date()
+
+
+async def test_notification_says_how_to_end_its_subscription(
+    ses: SESSimulator, subscriber: Subscriber
+) -> None:
+    other = Subscriber()
+    other.url = f"{subscriber.url}?other"
+    await subscribe(ses, subscriber)
+    await ses.topics.subscribe(TOPIC, other.url)
+    await send(ses, "ada@example.net")
+    _, body = subscriber.posts[-1]
+    async with aiohttp.ClientSession() as browser, browser.get(body["UnsubscribeURL"]) as answer:
+        assert answer.status == 200
+    assert [item.url for item in ses.topics.subscriptions] == [other.url]
+    count = len(subscriber.events())
+    await send(ses, "ada@example.net")
+    assert len(subscriber.events()) == count
 
 
 async def test_addresses_of_the_mailbox_simulator_have_their_fate(

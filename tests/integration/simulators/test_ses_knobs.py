@@ -63,6 +63,12 @@ async def test_each_knob_is_seen_at_once_and_gone_at_once(
     assert await send(ses) is Outcome.ACCEPTED
 
 
+async def test_refusal_for_speed_says_when_to_come_back(ses: SES, control: Control) -> None:
+    await control.turn(knob="429")
+    result = await ses.provider.send(make_email(), IN_TIME_S)
+    assert result.recipients[0].retry_after_s == 1.0
+
+
 async def test_whoever_is_kept_waiting_gets_the_answer_when_the_knob_is_turned(
     ses: SES, control: Control
 ) -> None:
