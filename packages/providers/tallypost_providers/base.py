@@ -33,6 +33,13 @@ passes the suite and stands under the entry point group `tallypost.providers` is
 11. **An account may have a check.** `async def check(timeout_s)` tells step by step
    (`account_checks.CheckStep`) whether it would send, and sends nothing. Like `send` it raises
    for nothing that a peer does, is bounded by its time, and shows no secret. Nobody has to have it.
+12. **An account may have to know domains.** `async def ensure_domain(domain)` makes a sending
+   domain (`provider_domains.ProviderDomain`) known to the provider and tells where it stands. It is
+   asked about one domain again and again, so to repeat it changes nothing. It raises
+   DomainNotChecked, whose words are shown, where the provider does not say, and ProviderBusy as
+   `send` does. While it says that the domain may not send, the account gets no mail from there.
+13. **An account may spare receivers.** `connections_per_domain`, None or a whole number above 0, is
+   how many handovers to one recipient domain a worker process lets go on at a time.
 """
 
 import re

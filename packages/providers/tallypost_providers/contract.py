@@ -51,6 +51,12 @@ def account_faults(provider: Provider, account: str) -> Iterator[str]:
         yield "its capabilities say `lookup`, and it has no `async def look_up`"
     if not _is_rate(getattr(provider, "rate_per_s", 0)):
         yield "its `rate_per_s` is neither None nor a number above 0"
+    # Those that nobody has to have.
+    ensure_domain = getattr(provider, "ensure_domain", None)
+    if ensure_domain is not None and not inspect.iscoroutinefunction(ensure_domain):
+        yield "its `ensure_domain` is no `async def`"
+    if not _is_count(getattr(provider, "connections_per_domain", None)):
+        yield "its `connections_per_domain` is neither None nor a whole number above 0"
 
 
 def _find_own(provider_class: type, name: str) -> object:
@@ -69,3 +75,8 @@ def _takes_settings_and_account(provider_class: type) -> bool:
 
 def _is_rate(rate: object) -> bool:
     return rate is None or (isinstance(rate, int | float) and 0 < rate < math.inf)
+
+
+def _is_count(count: object) -> bool:
+    # True is 1 to Python, and no number to whoever wrote it.
+    return count is None or (isinstance(count, int) and count > 0 and count is not True)

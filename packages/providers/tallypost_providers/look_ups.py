@@ -33,7 +33,9 @@ class LooksUp(Protocol):
 
         None at all leaves it unknown whether it took the email: records may be late.
         Raises LookUpRefused where asking again would be of no use, LookUpFailed for anything else
-        that keeps the provider from telling, and ProviderBusy as `send` does.
+        that keeps the provider from telling, and ProviderBusy where no connection becomes free
+        within some two seconds: a worker breaks off after six, and takes that for a question that
+        was put.
         """
         ...
 

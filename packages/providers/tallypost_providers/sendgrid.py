@@ -25,6 +25,7 @@ from tallypost_providers.sendgrid_failures import (
     EGRESS_ERRORS,
     FAILURES,
     SENDER_UNVERIFIED,
+    TOO_LARGE_ON_THE_WAY,
     read_answer,
     read_evidence,
     read_pause_s,
@@ -46,6 +47,9 @@ from tallypost_resilience.egress_rules import EgressRules
 
 _BAD_ADDRESS_CODE = "5.1.3"
 _CONTROL_TIMEOUT_S = 20.0
+# Much shorter than a worker waits for all of a look-up: it takes one that it broke off for a
+# question that was put, and one that finds no place never was.
+_LOOK_UP_PLACE_S = 2.0
 
 
 class SendGridProvider:
@@ -57,7 +61,6 @@ class SendGridProvider:
 
     name = "sendgrid"
     settings = SendGridSettings
-    rate_per_s: float | None = None
 
     def __init__(self, settings: SendGridSettings, account: str) -> None:
         """Raises ProviderMisconfigured, which names the variable; connects to nothing."""
@@ -72,6 +75,7 @@ class SendGridProvider:
             events=True,
             reaches_outside=True,
         )
+        self.rate_per_s = settings.rate_per_s
         self._region = settings.region
         self._api = SendGridAPI(settings)
         self._places = Places(settings.connections)
@@ -97,6 +101,7 @@ class SendGridProvider:
                 region=settings.region,
                 endpoint=endpoint,
                 activity_lookup=settings.activity_lookup,
+                rate_per_s=settings.rate_per_s,
                 connections=settings.connections,
             ),
             account,
@@ -154,7 +159,7 @@ class SendGridProvider:
         if not self.capabilities.lookup:
             raise ProviderMisconfigured("TALLYPOST_SENDGRID_ACTIVITY_LOOKUP is off.")
         deadline = Deadline.after(_CONTROL_TIMEOUT_S)
-        async with self._place(_CONTROL_TIMEOUT_S / 3, is_bulk=True):
+        async with self._place(_LOOK_UP_PLACE_S, is_bulk=True):
             return await find_messages(self._api, email_id, deadline)
 
     async def check(self, timeout_s: float) -> tuple[CheckStep, ...]:
@@ -212,6 +217,8 @@ def _answered(email: OutgoingEmail, response: EgressResponse) -> SendResult:
         result,
         provider_message_id=message_id,
         concerns="sender" if row.pattern == SENDER_UNVERIFIED else "account",
+        # It says of this email that another account may take it, and nothing of this account.
+        was_asked=row.pattern != TOO_LARGE_ON_THE_WAY,
         pause_s=read_pause_s(response, now),
         recipients=tuple(
             replace(entry, retry_after_s=answer.retry_after_s) for entry in result.recipients

@@ -2,7 +2,8 @@
 
 `FAILURES` is read from top to bottom and the first row that fits decides; `http_failures` says how
 a pattern reads. SendGrid documents one form for every error: `errors`, a list of objects with a
-`message` each. Only an answer in that form is SendGrid's own statement.
+`message` each. Only an answer in that form is SendGrid's own statement. Two statuses say by
+themselves that a request was not taken, whoever answers: 413 and 429.
 
 The sources are pages below twilio.com/docs/sendgrid/api-reference: Responses and Rate Limits of
 how-to-use-the-sendgrid-v3-api, and of mail-send the operation, its Errors and its Limitations.
@@ -31,14 +32,19 @@ from tallypost_resilience.egress_rules import (
 )
 
 # RFC 9110, section 15.5.14: who answers 413 has not read the body, let alone passed it on. It need
-# not be SendGrid itself, and no other attempt by this road ends differently.
+# not be SendGrid itself: the nginx before it answers so with a page of its own.
 _TOO_LARGE = "Limitations: 30 MB. Whoever on the way refuses a body for its size, has not taken it"
+# RFC 6585, section 4: the status itself says that this request was one too many.
+_TOO_MANY = "Rate Limits: too many requests in this period"
 # The message is not at fault: what answers in SendGrid's form is not its Mail Send, or understands
 # another version of it. A person has to correct that, and another account may take the message.
 _NOT_UNDERSTOOD = "Mail Send: no such resource, method or media type: our settings or our code"
 
 SENDER_UNVERIFIED: Final = "403 from"
 """The pattern of the row that is about one sending domain and not about the account."""
+
+TOO_LARGE_ON_THE_WAY: Final = "413 undocumented"
+"""The pattern of the row that is about one email and tells nothing of the account."""
 
 FAILURES: tuple[HTTPRow, ...] = (
     HTTPRow("unreachable", Outcome.UNAVAILABLE, "nothing of the request has left"),
@@ -52,8 +58,9 @@ FAILURES: tuple[HTTPRow, ...] = (
     HTTPRow("406", Outcome.SUSPENDED, _NOT_UNDERSTOOD),
     HTTPRow("415", Outcome.SUSPENDED, _NOT_UNDERSTOOD),
     HTTPRow("413", Outcome.REJECTED, _TOO_LARGE),
-    HTTPRow("413 undocumented", Outcome.UNAVAILABLE, _TOO_LARGE + "; whose limit it is, is open"),
-    HTTPRow("429", Outcome.THROTTLED, "Rate Limits: too many requests in this period"),
+    HTTPRow(TOO_LARGE_ON_THE_WAY, Outcome.UNAVAILABLE, _TOO_LARGE + "; whose limit it is, is open"),
+    HTTPRow("429", Outcome.THROTTLED, _TOO_MANY),
+    HTTPRow("429 undocumented", Outcome.THROTTLED, _TOO_MANY + ", whoever on the way counts them"),
     HTTPRow("500", Outcome.UNAVAILABLE, "Mail Send: an error of SendGrid's, stated by itself"),
     HTTPRow("503", Outcome.UNAVAILABLE, "Errors: the API is not available, stated by itself"),
     HTTPRow("any", Outcome.AMBIGUOUS, "the request has left, and SendGrid has stated nothing"),
@@ -103,14 +110,11 @@ def read_answer(response: EgressResponse, now: dt.datetime) -> HTTPAnswer:
     SendGrid's errors have no names: `code` is the field that the first of them is about.
     """
     errors = _find_errors(response.body)
-    is_documented = bool(errors) or response.status == 202
-    if response.status == 429 and "x-ratelimit-reset" in response.headers:
-        is_documented = True
     return HTTPAnswer(
         response.status,
         code=errors[0].field_name if errors else "",
         text=_tell(errors),
-        is_documented=is_documented,
+        is_documented=bool(errors) or response.status == 202,
         retry_after_s=_retry_after_s(response.headers, now) if response.status == 429 else None,
     )
 

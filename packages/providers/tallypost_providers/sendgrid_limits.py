@@ -1,5 +1,6 @@
 """What SendGrid does not take, found out before it is asked."""
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -75,22 +76,21 @@ def find_refusal(email: OutgoingEmail, envelope: Envelope) -> Refusal | None:
 
 
 def measure_bytes(email: OutgoingEmail) -> int:
-    """The size of the bodies as they travel: text as UTF-8, attachments in base64.
+    """The size of the bodies as they travel: text in JSON, attachments in base64.
 
     Raises EmailNotBuildable for half a surrogate pair.
     """
     attached = sum([(len(attachment.body) + 2) // 3 * 4 for attachment in email.attachments])
-    return attached + _utf8_bytes(email.text or "", "text") + _utf8_bytes(email.html or "", "html")
+    return attached + _json_bytes(email.text or "", "text") + _json_bytes(email.html or "", "html")
 
 
 def _limit(phase: str, detail: str, enhanced_code: str | None = None) -> Refusal:
     return Refusal(Outcome.REJECTED, phase, detail, enhanced_code)
 
 
-def _utf8_bytes(text: str, field: str) -> int:
-    if text.isascii():
-        return len(text)
+def _json_bytes(text: str, field: str) -> int:
     try:
-        return len(text.encode())
+        # Less its two quotes. A mark or a line end in the text takes two bytes.
+        return len(msgspec.json.encode(text)) - 2
     except UnicodeEncodeError as error:
         raise EmailNotBuildable("A body is not Unicode text.", field=field) from error

@@ -13,8 +13,9 @@ from tallypost_providers.ses_answers import SESReply
 from tallypost_providers.ses_check import check_account
 from tallypost_providers.ses_client import SESClient
 from tallypost_providers.ses_domains import ensure_domain
-from tallypost_providers.ses_envelope import SESAnswers, least_size_bytes
+from tallypost_providers.ses_envelope import MAX_MESSAGE_BYTES, SESAnswers
 from tallypost_providers.ses_settings import require_usable
+from tallypost_providers.ses_sizes import find_size_over
 from tallypost_providers.smtp_deadlines import Budget
 from tallypost_providers.tenant_settings import SESTenantSettings
 from tallypost_providers.types import Capabilities, OutgoingEmail, SendResult
@@ -84,7 +85,7 @@ class SESProvider:
 
     def find_obstacle(self, email: OutgoingEmail) -> str | None:
         """A recipient or a size that SES takes in no case; see `types.Provider.find_obstacle`."""
-        return SESAnswers(email).find_obstacle(least_size_bytes(email))
+        return SESAnswers(email).find_obstacle(find_size_over(email, MAX_MESSAGE_BYTES))
 
     async def send(self, email: OutgoingEmail, timeout_s: float) -> SendResult:
         """Hand one email over; see `types.Provider.send`.
@@ -107,10 +108,11 @@ class SESProvider:
     async def ensure_domain(self, domain: ProviderDomain) -> DomainStanding:
         """Register the domain with its RSA key, or tell where it stands; may run twice.
 
-        An identity that Tallypost did not make is looked at and left as it is. Raises
+        The tenant of SES that the settings name is given the domain and the configuration set. An
+        identity that Tallypost did not make is looked at and left as it is. Raises
         DomainNotChecked where SES did not say, and ProviderBusy once the provider is closed.
         """
-        return await ensure_domain(self._client, domain)
+        return await ensure_domain(self._client, self._settings, domain)
 
     async def check(self, timeout_s: float) -> tuple[CheckStep, ...]:
         """Ask SES about the account and its configuration set; sends nothing.

@@ -45,10 +45,10 @@ class SESReply(Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any] = {}
     """The fields of a good answer."""
     detail: str = ""
-    """SES's own words. Of the account they may tell what is the platform's affair alone."""
+    """The words of SES or of the network, clipped. Of the account they may tell what is the
+    platform's affair alone."""
     hint: str = ""
     """What we know besides, for whoever tends the account."""
-    """The words of SES or of the network, clipped."""
     evidence: Mapping[str, str] = {}
 
     @property

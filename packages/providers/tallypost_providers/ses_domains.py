@@ -3,6 +3,10 @@
 Whose an identity is, its tag says: what bears OWNER_TAG was made here and follows the platform's
 keys; any other was made by a person or a program that the platform knows nothing of. Such a one is
 told about and never changed.
+
+Where the account sends for a tenant of SES, this takes only what is from an identity and by a
+configuration set that are associated with it (API_SendEmail, TenantName), whoever made the
+identity.
 """
 
 import base64
@@ -13,6 +17,7 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tallypost_core.settings.providers import SESSettings
 from tallypost_providers.dkim import dns_record
 from tallypost_providers.errors import DomainNotChecked
 from tallypost_providers.provider_domains import DomainStanding, ProviderDomain, WantedRecord
@@ -42,8 +47,11 @@ class _SigningKey(NamedTuple):
     """What the DNS has to say."""
 
 
-async def ensure_domain(client: SESClient, domain: ProviderDomain) -> DomainStanding:
-    """Make or mend the identity of a domain, and tell where it stands.
+async def ensure_domain(
+    client: SESClient, settings: SESSettings, domain: ProviderDomain
+) -> DomainStanding:
+    """Make or mend the identity of a domain, let the tenant of SES use it, and tell where it
+    stands.
 
     Raises DomainNotChecked where SES did not say, with the name of its error.
     """
@@ -56,20 +64,22 @@ async def ensure_domain(client: SESClient, domain: ProviderDomain) -> DomainStan
                 detail="SES takes RSA keys of 1024 or 2048 bits; the domain has none.",
             )
         found = await _create(client, domain, key)
-    if OWNER_TAG not in found.get("Tags", ()):
-        return DomainStanding(
-            is_verified=_is_verified(found),
-            records=_records(domain, found, key),
-            detail="Tallypost did not make this identity and leaves it as it is.",
-        )
-    if key is not None and not _signs_with(found, key):
+    is_ours = OWNER_TAG in found.get("Tags", ())
+    if is_ours and key is not None and not _signs_with(found, key):
         await _put_key(client, domain, key)
         found = await _get(client, domain) or {}
+    gap = await _associate(client, settings, domain, found)
+    if not is_ours:
+        return DomainStanding(
+            is_verified=_is_verified(found) and not gap,
+            records=_records(domain, found, key),
+            detail=gap or "Tallypost did not make this identity and leaves it as it is.",
+        )
     return DomainStanding(
         # Without the record SES may send all the same, unsigned.
-        is_verified=_is_verified(found) and _has_seen_record(found),
+        is_verified=_is_verified(found) and _has_seen_record(found) and not gap,
         records=_records(domain, found, key),
-        detail=_describe(found),
+        detail=gap or _describe(found),
     )
 
 
@@ -103,6 +113,42 @@ async def _put_key(client: SESClient, domain: ProviderDomain, key: _SigningKey) 
         SigningAttributes=_attributes(key),
     )
     _require_good(reply)
+
+
+async def _associate(
+    client: SESClient,
+    settings: SESSettings,
+    domain: ProviderDomain,
+    identity: Mapping[str, Any],
+) -> str:
+    """Let the tenant of the settings use the identity and the configuration set; what keeps it
+    from that, in words, or nothing."""
+    if settings.tenant_name is None:
+        return ""
+    reply = await client.call("get_tenant", Budget(TIMEOUT_S), TenantName=settings.tenant_name)
+    if reply.error_name == "NotFoundException":
+        return "SES knows no tenant of the name in the settings."
+    # No other answer has the account's number and the partition, which an ARN needs.
+    arn = str(_require_good(reply).get("Tenant", {}).get("TenantArn", ""))
+    prefix, mark, _ = arn.partition(":tenant/")
+    if not mark:
+        raise DomainNotChecked("SES did not give the ARN of its tenant.")
+    resources = [f"identity/{domain.name}"]
+    # One without a name in the request goes by that of its identity.
+    if used := settings.configuration_set or identity.get("ConfigurationSetName"):
+        resources.append(f"configuration-set/{used}")
+    for resource in resources:
+        reply = await client.call(
+            "create_tenant_resource_association",
+            Budget(TIMEOUT_S),
+            TenantName=settings.tenant_name,
+            ResourceArn=f"{prefix}:{resource}",
+        )
+        if reply.error_name == "NotFoundException":
+            return f"SES knows no {resource.partition('/')[0]} of this name to give to its tenant."
+        if reply.error_name != "AlreadyExistsException":
+            _require_good(reply)
+    return ""
 
 
 def _require_good(reply: SESReply) -> Mapping[str, Any]:

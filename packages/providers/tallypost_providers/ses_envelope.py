@@ -29,6 +29,11 @@ DAILY_QUOTA_PAUSE_S = 600.0
 
 _DAILY_QUOTA = "Daily message quota exceeded"
 
+# A send for a tenant of SES is refused with this where what it refers to is not the tenant's, by
+# the name of a missing permission; the ARNs of what is missing follow.
+_UNASSOCIATED = "Tenant not associated with resources"
+_NOT_THE_TENANTS = "SES does not let its tenant send from this domain yet."
+
 # SUSPENDED, with words that concern whoever sends.
 _ABOUT_MAIL = frozenset({UNVERIFIED, MAIL_FROM_UNVERIFIED, PAUSED})
 
@@ -77,10 +82,10 @@ class SESAnswers:
             destination.setdefault(_FIELD_OF_KIND[recipient.kind], []).append(recipient.address)
         return destination
 
-    def find_obstacle(self, least_bytes: int) -> str | None:
-        """What SES takes in no case, in words, of an email of at least that size."""
-        if not self.refuse_too_many():
-            self.refuse_too_large(least_bytes)
+    def find_obstacle(self, too_large_bytes: int | None) -> str | None:
+        """What SES takes in no case, in words; the size is that of a message over its limit."""
+        if not self.refuse_too_many() and too_large_bytes is not None:
+            self.refuse_too_large(too_large_bytes)
         return next((answer.detail for answer in self._answers if answer is not None), None)
 
     def refuse_too_many(self) -> bool:
@@ -136,7 +141,7 @@ class SESAnswers:
 
     def _is_about_sender(self, reply: SESReply) -> bool:
         """True where SES refuses this domain and might take another's mail."""
-        if reply.error_name == MAIL_FROM_UNVERIFIED:
+        if reply.error_name == MAIL_FROM_UNVERIFIED or _is_identity_unassociated(reply):
             return True
         # In the sandbox the words are the same and name recipients: that is the account's.
         domain = parse_mailbox(self._from_header, "from").domain
@@ -171,15 +176,21 @@ class SESAnswers:
 def _told_to_tenants(reply: SESReply, outcome: Outcome) -> str:
     """SES's words, but of what it has against the account no more than the name: a sentence on
     permissions or signatures quotes the platform's AWS account."""
+    if _is_identity_unassociated(reply):
+        return _NOT_THE_TENANTS
     if outcome is not Outcome.SUSPENDED or reply.error_name in _ABOUT_MAIL:
         return clip(reply.detail + reply.hint)
     return clip(f"SES refuses this account: {reply.error_name}.{reply.hint}")
 
 
-def least_size_bytes(email: OutgoingEmail) -> int:
-    """What its message has at least: bodies as they are, attachments in base64."""
-    bodies = sum(len(body.encode()) for body in (email.html, email.text) if body)
-    return bodies + sum(len(attachment.body) * 4 // 3 for attachment in email.attachments)
+def _is_identity_unassociated(reply: SESReply) -> bool:
+    """True where SES's tenant lacks the sender's identity; without the configuration set alone
+    nobody may send."""
+    return (
+        reply.error_name == "AccessDeniedException"
+        and reply.detail.startswith(_UNASSOCIATED)
+        and ":identity/" in reply.detail
+    )
 
 
 def _refuse_unusable(email: OutgoingEmail, place: int) -> RecipientResult | None:

@@ -90,10 +90,14 @@ FAILURES: tuple[HTTPRow, ...] = (
     HTTPRow("503 ServiceUnavailable", Outcome.UNAVAILABLE, _COMMON + "a temporary failure"),
     HTTPRow("503 ServiceUnavailableException", Outcome.UNAVAILABLE, "the same, by another name"),
     HTTPRow("400 MalformedHttpRequestException", Outcome.UNAVAILABLE, _COMMON + "not understood"),
-    # A name that says that SES had begun, or nothing about it.
+    # Whether SES had begun is open.
     HTTPRow("4xx RequestAbortedException", Outcome.AMBIGUOUS, _COMMON + "when it broke is open"),
     HTTPRow("408", Outcome.AMBIGUOUS, "RFC 9110, 15.5.9: any hop says so, SES may have it"),
     HTTPRow("499", Outcome.AMBIGUOUS, "a proxy's word for a connection that ended"),
+    # RFC 6585, section 4: the status itself says that this request was one too many.
+    HTTPRow("429", Outcome.THROTTLED, "too many requests, by a name that we do not know"),
+    HTTPRow("429 undocumented", Outcome.THROTTLED, "too many requests, whoever counts them"),
+    # A name that says that SES had begun, or nothing about it.
     HTTPRow("xxx undocumented", Outcome.AMBIGUOUS, "no error of SES: it may be a gateway's"),
     HTTPRow("4xx", Outcome.UNAVAILABLE, "stated that it was not taken, by a name we do not know"),
     HTTPRow("5xx", Outcome.AMBIGUOUS, "a failure by a name that is documented for no SendEmail"),

@@ -45,7 +45,6 @@ class SMTPProvider:
         events=False,
         reaches_outside=True,
     )
-    rate_per_s: float | None = None
 
     def __init__(
         self, settings: SMTPSettings, account: str, guard: HostGuard | None = None
@@ -55,6 +54,7 @@ class SMTPProvider:
         With a guard the host is somebody else's choice, and connected to where that lets it.
         """
         self.account = account
+        self.rate_per_s = settings.rate_per_s
         self.connections_per_domain = settings.connections_per_domain
         self._settings = settings
         self._guard = guard
@@ -86,6 +86,7 @@ class SMTPProvider:
             security=settings.security,
             username=settings.username,
             password=settings.password,
+            rate_per_s=settings.rate_per_s,
             connections=settings.connections,
         )
         return cls(relay, account, HostGuard(rules, resolver_for(owner)))

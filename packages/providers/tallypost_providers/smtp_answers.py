@@ -20,8 +20,13 @@ _QUEUE_ID = re.compile(r"\bqueued as ([A-Za-z0-9._-]{1,100})", re.IGNORECASE)
 _BAD_ADDRESS_CODE = "5.1.3"
 # Replies to MAIL that are not about the envelope sender: 421 and X.3.Z are about the relay, 530 to
 # 538 about our login (RFC 4954, section 6), 500 to 504 and 555 about the dialogue (RFC 5321,
-# section 4.2.2).
-_ABOUT_ACCOUNT = re.compile(r"421 .*|[45]\d\d [45]\.3\..*|53[0-8] .*|(500|501|502|503|504|555) .*")
+# section 4.2.2), 454 and X.7.28 about how fast all of us send (see `smtp_failures`).
+_ABOUT_ACCOUNT = re.compile(
+    r"(421|454) .*|[45]\d\d [45]\.(3\..*|7\.28)|53[0-8] .*|(500|501|502|503|504|555) .*"
+)
+# Once a relay has seen the message, X.6.Z is about its content and X.7.Z about a policy that it met
+# (RFC 3463, sections 3.7 and 3.8), such as greylisting by content.
+_ABOUT_MESSAGE = re.compile(r"(?!421|454)4\d\d 4\.[67]\.(?!28$).*")
 
 _NOT_ASKED_CODES: dict[tuple[Phase, Silence], str] = {
     ("mail", Silence.TOO_LARGE): "5.3.4",
@@ -92,9 +97,7 @@ class Answers:
         if isinstance(signal, Silence):
             self.evidence["silence"] = signal.value
             return
-        self._is_about_sender = phase == "mail" and not _ABOUT_ACCOUNT.fullmatch(
-            f"{signal.code} {signal.enhanced_code or ''}"
-        )
+        self._is_about_sender = _is_about_sender(phase, signal)
         self.evidence["reply"] = f"{signal.code} {detail}"[:DETAIL_MAX_CHARS]
         if phase == "final" and signal.is_positive and (found := _QUEUE_ID.search(signal.text)):
             self._provider_message_id = found[1]
@@ -108,6 +111,13 @@ class Answers:
             evidence=self.evidence,
             concerns="sender" if self._is_about_sender else "account",
         )
+
+
+def _is_about_sender(phase: Phase, reply: Reply) -> bool:
+    codes = f"{reply.code} {reply.enhanced_code or ''}"
+    if phase in ("data", "final"):
+        return _ABOUT_MESSAGE.fullmatch(codes) is not None
+    return phase == "mail" and not _ABOUT_ACCOUNT.fullmatch(codes)
 
 
 def is_path(address: str) -> bool:

@@ -18,6 +18,7 @@ from tallypost_providers.errors import InvalidAccountSettings, UnknownProvider
 from tallypost_providers.registry import get_provider_class
 from tallypost_providers.tenant_fields import Field, Reader, Value, is_blank, list_readers
 from tallypost_providers.tenant_settings import (
+    PORT_SECURITY,
     TENANT_SETTINGS,
     SendGridTenantSettings,
     SESTenantSettings,
@@ -76,6 +77,7 @@ def read_settings(
     readers = _list_readers(provider)
     _require_known(readers, raw)
     read = _read(readers, raw)
+    _require_agreed(read)
     _require_public(read, allowed_networks)
     return read
 
@@ -106,6 +108,7 @@ def merge_settings(
     if "username" in given and is_blank(raw["username"]) and "password" not in given:
         merged.pop("password", None)
     read = _read(readers, merged)
+    _require_agreed(read)
     _require_public(read, allowed_networks)
     if (
         "password" in read.secret
@@ -215,6 +218,16 @@ def _require_login_whole(reader: Reader, value: Value | None, plain: Mapping[str
     raise InvalidAccountSettings(
         f"The `{missing}` field is missing: a login has a user name and a password.", field=missing
     )
+
+
+def _require_agreed(read: TenantSettings) -> None:
+    """Raise InvalidAccountSettings where port and encryption contradict each other."""
+    port, security = read.plain.get("port"), read.plain.get("security")
+    spoken = PORT_SECURITY.get(port) if isinstance(port, int) else None
+    if spoken is not None and security != spoken:
+        raise InvalidAccountSettings(
+            f"The `security` field must be {spoken} with port {port}.", field="security"
+        )
 
 
 def _require_public(read: TenantSettings, allowed: Networks) -> None:

@@ -1,6 +1,7 @@
 """The fields of a tenant's account, for forms and pages, and how each reads what somebody gave.
 
-A value comes as JSON has it or as the text of a form. No message quotes one.
+A value comes as JSON has it or as the text of a form. Blanks at the ends of a text mean nothing,
+unless it is secret: that is kept as given, or refused. No message quotes a value.
 """
 
 import math
@@ -57,7 +58,7 @@ class Reader(Struct, frozen=True):
             if self.field.is_required:
                 raise self.refuse("is missing")
             return self.field.default
-        given = raw.strip() if isinstance(raw, str) else raw
+        given = raw.strip() if isinstance(raw, str) and not self.field.is_secret else raw
         match self.field.kind:
             case "text":
                 return self._read_text(given)
@@ -77,7 +78,7 @@ class Reader(Struct, frozen=True):
         if not isinstance(given, str):
             raise self.refuse("must be a text")
         if not given.isprintable():
-            raise self.refuse("must not have control characters")
+            raise self.refuse("must not have control characters, such as the end of a line")
         if self.field.max_length is not None and len(given) > self.field.max_length:
             raise self.refuse(f"must have at most {self.field.max_length} characters")
         if self.tidy is None:

@@ -31,6 +31,15 @@ _HOST_MUST = (
 _ACCESS_KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")
 _VISIBLE = re.compile("[!-~]+")
 
+PORT_SECURITY: Final[Mapping[int, str]] = {
+    465: "tls",
+    587: "starttls",
+    2465: "tls",
+    2587: "starttls",
+}
+"""What a port speaks, where that is agreed: RFC 8314, section 3.3, and for 2465 and 2587 the SMTP
+endpoints of SES. Any other speaks either."""
+
 
 def find_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address that a host is, in its usual form; None for a name."""
@@ -84,7 +93,7 @@ def _tidy_ses_name(text: str) -> str:
 
 def _tidy_visible(text: str) -> str:
     if not _VISIBLE.fullmatch(text):
-        raise ValueError("must be visible ASCII characters without a space")
+        raise ValueError("must be visible ASCII characters, without a space even at its ends")
     return text
 
 
@@ -122,8 +131,18 @@ class SMTPTenantSettings(Struct, frozen=True, kw_only=True):
         Secret | None,
         Meta(
             title="Password",
-            description="Password of that login; both or neither.",
+            description="Password of that login; both or neither. Spaces at its ends count.",
             max_length=1024,
+        ),
+    ] = None
+    rate_per_s: Annotated[
+        float | None,
+        Meta(
+            title="Emails a second",
+            description="Emails a second that the relay may get. Unset, it refuses by itself "
+            "what is too fast.",
+            gt=0,
+            le=100_000,
         ),
     ] = None
     connections: Annotated[
@@ -238,6 +257,16 @@ class SendGridTenantSettings(Struct, frozen=True, kw_only=True):
             "taken. SendGrid sells it as an add-on.",
         ),
     ] = False
+    rate_per_s: Annotated[
+        float | None,
+        Meta(
+            title="Emails a second",
+            description="Emails a second that SendGrid may get. Unset, it refuses by itself "
+            "what is too fast.",
+            gt=0,
+            le=100_000,
+        ),
+    ] = None
     connections: Annotated[
         int,
         Meta(

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from msgspec import Struct
 
 from tallypost_core.settings.providers import SMTPSettings
+from tallypost_providers.errors import StoreOutcomeUnknown
 from tallypost_providers.inbox import InboxProvider
 from tallypost_providers.message import render
 from tallypost_providers.mime import build_message
@@ -31,6 +32,8 @@ from tests.unit.providers.emails import SENDING_DOMAIN
 
 CASE_VARIABLE = "TALLYPOST_TEST_PROVIDER_CASE"
 LATE_S = 0.2
+OUTSIDE_ASCII = "jürgen@example.net"
+"""An address that providers which name no such ones to anybody refuse by themselves."""
 
 
 class Delivery(Struct, frozen=True):
@@ -52,9 +55,15 @@ class Case(Struct):
     """From now on the other side takes a message and never says so."""
     answer_late: Callable[[], None]
     """From now on the other side takes a message and says so a moment later."""
+    lose_answer: Callable[[], None]
+    """From now on the other side takes a message, and its answer breaks off on the way."""
     recover: Callable[[], None]
+    """All is well again; whoever waits for an answer may get it."""
     expect: Callable[[OutgoingEmail], bytes] = render
     """The message that arrives of an email, which without `signs_dkim` is the signed one."""
+    refuse_one: Callable[[], str] | None = None
+    """From now on the address that it names is refused, by whichever side, and others are taken.
+    None where the provider takes an email for all of its recipients or for nobody."""
 
 
 @asynccontextmanager
@@ -66,6 +75,12 @@ async def smtp_case() -> AsyncIterator[Case]:
         deliveries.append(Delivery(message.recipients, message.body))
 
     faults = Faults()
+
+    def refuse_one() -> str:
+        unknown = Fault(phase="rcpt", pattern="^refused@", reply="550 5.1.1 no such user")
+        faults.active.append(unknown)
+        return "refused@example.net"
+
     async with SMTPSink(keep, faults=faults) as sink:
         settings = SMTPSettings(host="127.0.0.1", port=sink.port, security="none", connections=4)
         provider = SMTPProvider(settings, "main")
@@ -73,10 +88,12 @@ async def smtp_case() -> AsyncIterator[Case]:
             yield Case(
                 provider,
                 lambda: deliveries,
-                lambda: faults.active.append(Fault(phase="mail", reply="421 4.3.2 closing")),
-                lambda: faults.active.append(Fault(phase="final", action="hang")),
-                lambda: faults.active.append(Fault(phase="final", action="drip")),
-                faults.active.clear,
+                fail=lambda: faults.active.append(Fault(phase="mail", reply="421 4.3.2 closing")),
+                fall_silent=lambda: faults.active.append(Fault(phase="final", action="hang")),
+                answer_late=lambda: faults.active.append(Fault(phase="final", action="drip")),
+                lose_answer=lambda: faults.active.append(Fault(phase="final", action="drop")),
+                recover=faults.active.clear,
+                refuse_one=refuse_one,
             )
         finally:
             await provider.close()
@@ -97,14 +114,17 @@ async def inbox_case() -> AsyncIterator[Case]:
             await asyncio.Event().wait()
         if state["mode"] == "late":
             await asyncio.sleep(LATE_S)
+        if state["mode"] == "loses":
+            raise StoreOutcomeUnknown
 
     yield Case(
         InboxProvider(store),
         lambda: deliveries,
-        lambda: state.update(mode="fails"),
-        lambda: state.update(mode="silent"),
-        lambda: state.update(mode="late"),
-        lambda: state.update(mode="well"),
+        fail=lambda: state.update(mode="fails"),
+        fall_silent=lambda: state.update(mode="silent"),
+        answer_late=lambda: state.update(mode="late"),
+        lose_answer=lambda: state.update(mode="loses"),
+        recover=lambda: state.update(mode="well"),
     )
 
 
@@ -123,12 +143,14 @@ async def ses_case() -> AsyncIterator[Case]:
         yield Case(
             ses.provider,
             lambda: deliveries,
-            lambda: faults.active.append(answer(503, "ServiceUnavailable", "Later.")),
-            lambda: faults.active.append(HTTPFault(action="hang")),
-            lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
-            faults.replace,
+            fail=lambda: faults.active.append(answer(503, "ServiceUnavailable", "Later.")),
+            fall_silent=lambda: faults.active.append(HTTPFault(action="hang")),
+            answer_late=lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
+            lose_answer=lambda: faults.active.append(HTTPFault(action="drop")),
+            recover=faults.replace,
             # SES signs, by the key that it was given.
-            build_message,
+            expect=build_message,
+            refuse_one=lambda: OUTSIDE_ASCII,
         )
 
 
@@ -146,11 +168,13 @@ async def sendgrid_case() -> AsyncIterator[Case]:
         yield Case(
             provider,
             lambda: deliveries,
-            lambda: faults.active.append(HTTPFault(status=503, body=unavailable)),
-            lambda: faults.active.append(HTTPFault(action="hang")),
-            lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
-            faults.replace,
-            expected_message,
+            fail=lambda: faults.active.append(HTTPFault(status=503, body=unavailable)),
+            fall_silent=lambda: faults.active.append(HTTPFault(action="hang")),
+            answer_late=lambda: faults.active.append(HTTPFault(action="drip", drip_s=0.001)),
+            lose_answer=lambda: faults.active.append(HTTPFault(action="drop")),
+            recover=faults.replace,
+            expect=expected_message,
+            refuse_one=lambda: OUTSIDE_ASCII,
         )
 
 

@@ -186,7 +186,7 @@ async def test_clock_that_is_right_leaves_the_secret_to_blame() -> None:
         assert "check the secret access key" in entry.detail
 
 
-@pytest.mark.parametrize("status", [200, 302, 307, 400, 403, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [200, 302, 307, 400, 403, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", [b"", b"<html><body>Bad gateway", b'"ServiceUnavailable"', b"{}"])
 async def test_answer_that_is_not_of_ses_is_ambiguous(status: int, body: bytes) -> None:
     async with running_ses() as ses:
@@ -196,6 +196,13 @@ async def test_answer_that_is_not_of_ses_is_ambiguous(status: int, body: bytes) 
         assert outcome(result) is Outcome.AMBIGUOUS
         assert result.recipients[0].reply_code == status
         assert result.provider_message_id is None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html><body>Too many requests", b"{}"])
+async def test_too_many_requests_is_a_statement_in_any_form(body: bytes) -> None:
+    async with running_ses() as ses:
+        result = await send_with(ses, HTTPFault(action="answer", status=429, body=body))
+        assert (outcome(result), result.concerns) == (Outcome.THROTTLED, "account")
 
 
 async def test_rate_header_of_whatever_stands_before_ses_is_passed_on() -> None:

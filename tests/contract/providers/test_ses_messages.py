@@ -61,8 +61,12 @@ async def test_attachments_inline_images_and_every_script_arrive_as_written() ->
 async def test_message_bears_the_ids_that_come_back_with_events() -> None:
     email_ = make_email(tags={"campaign": "spring"})
     async with running_ses(configuration_set="main", tenant_name="acme") as ses:
-        ses.simulator.account.tenants.add("acme")
-        ses.simulator.account.configuration_sets["main"] = ConfigurationSet(name="main")
+        account = ses.simulator.account
+        account.configuration_sets["main"] = ConfigurationSet(name="main")
+        account.add_tenant("acme").resources |= {
+            account.arn(f"identity/{SENDING_DOMAIN}"),
+            account.arn("configuration-set/main"),
+        }
         result = await ses.provider.send(email_, IN_TIME_S)
         (taken,) = ses.simulator.messages
     assert result.provider_message_id == taken.message_id

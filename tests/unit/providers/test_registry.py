@@ -112,6 +112,27 @@ def test_everything_that_is_wrong_with_a_class_is_told_at_once(plugins: Plugins)
         ("lookup=False", "lookup=True", "no `async def look_up`"),
         # It would get test mail.
         ("reaches_outside=True", "reaches_outside=False", "only the Inbox"),
+        ("rate_per_s = None", "rate_per_s = None; ensure_domain = 1", "`ensure_domain` is no"),
+        (
+            "    async def send",
+            "    def ensure_domain(self, domain): ...\n\n    async def send",
+            "`ensure_domain` is no",
+        ),
+        (
+            "rate_per_s = None",
+            "rate_per_s = None; connections_per_domain = 0",
+            "`connections_per_domain`",
+        ),
+        (
+            "rate_per_s = None",
+            "rate_per_s = None; connections_per_domain = '2'",
+            "`connections_per_domain`",
+        ),
+        (
+            "rate_per_s = None",
+            "rate_per_s = None; connections_per_domain = True",
+            "`connections_per_domain`",
+        ),
     ],
 )
 def test_account_that_is_not_as_it_has_to_be_is_refused(
@@ -122,6 +143,17 @@ def test_account_that_is_not_as_it_has_to_be_is_refused(
     settings = msgspec.convert({"loft": "home"}, get_settings_struct("pigeon"))
     with pytest.raises(ProviderMisconfigured, match=fault):
         create_account("pigeon", settings)
+
+
+@pytest.mark.parametrize("limit", ["2", "None"])
+def test_account_may_know_domains_and_spare_receivers(plugins: Plugins, limit: str) -> None:
+    source = PIGEON.replace(
+        "rate_per_s = None", f"rate_per_s = None; connections_per_domain = {limit}"
+    )
+    source += "\n    async def ensure_domain(self, domain): ...\n"
+    plugins.install(source=source)
+    settings = msgspec.convert({"loft": "home"}, get_settings_struct("pigeon"))
+    assert create_account("pigeon", settings).account == "pigeon"
 
 
 @pytest.mark.parametrize("name", ["smtp", "ses", "sendgrid"])

@@ -45,6 +45,7 @@ EXPECTED: list[tuple[HTTPSignal, Outcome]] = [
     (answer(413), Outcome.REJECTED),
     (answer(413, documented=False), Outcome.UNAVAILABLE),
     (answer(429), Outcome.THROTTLED),
+    (answer(429, documented=False), Outcome.THROTTLED),
     (answer(500), Outcome.UNAVAILABLE),
     (answer(503), Outcome.UNAVAILABLE),
     (answer(502), Outcome.AMBIGUOUS),
@@ -73,11 +74,12 @@ def test_every_row_gives_its_reason_and_a_readable_pattern(row: HTTPRow) -> None
     )
 
 
-def test_what_sendgrid_did_not_say_itself_never_moves_but_for_a_body_that_was_not_read() -> None:
+def test_what_sendgrid_did_not_say_itself_never_moves_but_for_what_its_status_says() -> None:
+    stated = {413: Outcome.UNAVAILABLE, 429: Outcome.THROTTLED}
     for status in range(100, 600):
         if status != 202:
             outcome = find_row(FAILURES, answer(status, documented=False)).outcome
-            assert outcome is (Outcome.UNAVAILABLE if status == 413 else Outcome.AMBIGUOUS)
+            assert outcome is stated.get(status, Outcome.AMBIGUOUS)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +130,11 @@ def test_end_of_the_rate_limit_is_read_from_either_header(
     assert read_answer(EgressResponse(429, headers, ERRORS), NOW).retry_after_s == expected
 
 
-def test_rate_limit_needs_no_body_where_its_headers_say_whose_it_is() -> None:
-    told = read_answer(EgressResponse(429, {"x-ratelimit-reset": "1"}, b""), NOW)
+@pytest.mark.parametrize("headers", [{"retry-after": "7"}, {}])
+def test_rate_limit_is_one_whoever_tells_it(headers: dict[str, str]) -> None:
+    told = read_answer(EgressResponse(429, headers, b"slow down"), NOW)
     assert find_row(FAILURES, told).outcome is Outcome.THROTTLED
-    untold = read_answer(EgressResponse(429, {}, b"slow down"), NOW)
-    assert find_row(FAILURES, untold).outcome is Outcome.AMBIGUOUS
+    assert told.retry_after_s == (7.0 if headers else None)
 
 
 def test_only_a_rate_limit_says_when_to_come_back() -> None:

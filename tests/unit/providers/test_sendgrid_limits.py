@@ -78,6 +78,8 @@ LIMITS: dict[str, tuple[OutgoingEmail, str, str]] = {
     ),
     "header": (make_email(headers={"X-SG-EID": "1"}), "content", "X-SG-EID"),
     "text": (make_email(text="é" * (MAX_BYTES // 2)), "size", f"{MAX_BYTES}"),
+    # JSON escapes quotes and line ends.
+    "html": (make_email(html='"\n' * (MAX_BYTES // 4)), "size", f"{MAX_BYTES}"),
     "size": (
         make_email(
             attachments=(

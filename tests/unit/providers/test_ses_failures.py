@@ -68,8 +68,10 @@ EXPECTED: list[tuple[HTTPSignal, Outcome]] = [
     (HTTPAnswer(302), AMBIGUOUS),
     *(
         (HTTPAnswer(status, is_documented=False), AMBIGUOUS)
-        for status in (200, 302, 400, 403, 404, 429, 500, 502, 503, 504)
+        for status in (200, 302, 400, 403, 404, 500, 502, 503, 504)
     ),
+    (HTTPAnswer(429, "NewNameException"), THROTTLED),
+    (HTTPAnswer(429, is_documented=False), THROTTLED),
 ]
 
 
@@ -89,5 +91,7 @@ def test_every_row_names_its_reason() -> None:
 def test_only_a_statement_or_an_unmade_connection_lets_another_provider_try() -> None:
     for signal, _ in EXPECTED:
         if classify(signal).may_fail_over:
-            is_stated = isinstance(signal, HTTPAnswer) and signal.is_documented and signal.code
-            assert is_stated or signal is HTTPSilence.UNREACHABLE
+            if isinstance(signal, HTTPAnswer):
+                assert signal.status == 429 or (signal.is_documented and signal.code)
+            else:
+                assert signal is HTTPSilence.UNREACHABLE

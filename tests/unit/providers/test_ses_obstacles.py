@@ -35,6 +35,8 @@ def test_most_recipients_and_a_large_message_are_taken(provider: SESProvider) ->
     [
         ([f"r{number}@example.net" for number in range(MAX_RECIPIENTS + 1)], 0, "recipients"),
         (["a@example.net"], MAX_MESSAGE_BYTES * 3 // 4 + 1_000, "bytes"),
+        # By the line ends of base64 alone.
+        (["a@example.net"], 31_000_000, "bytes"),
         (["ö@example.net", "a@example.net"], 0, "ASCII"),
         (["a@under_score.example.net"], 0, "address"),
     ],

@@ -105,10 +105,10 @@ def test_a_form_and_a_program_say_the_same() -> None:
     from_form = read_settings(
         "sendgrid",
         {
-            "api_key": " SG.simulated.key\r\n",
+            "api_key": "SG.simulated.key",
             "activity_lookup": "on",
             "connections": " 3 ",
-            "region": "eu",
+            "region": " eu\r\n",
         },
     )
     assert (from_form.plain, from_form.secret) == (from_program.plain, from_program.secret)
@@ -117,6 +117,72 @@ def test_a_form_and_a_program_say_the_same() -> None:
     blank = {"configuration_set": "", "tenant_name": "  ", "rate_per_s": None}
     assert read_settings("ses", SES | blank) == read_settings("ses", SES)
     assert read_settings("ses", SES | {"rate_per_s": "1.5"}).plain["rate_per_s"] == 1.5
+
+
+@pytest.mark.parametrize("password", [" p w ", "p ", "\N{CYRILLIC SMALL LETTER A} "])
+def test_password_of_a_relay_is_kept_with_the_blanks_at_its_ends(password: str) -> None:
+    read = read_settings("smtp", LOGIN | {"password": password})
+    assert read.secret == {"password": password}
+    changed = merge_settings("smtp", read.plain, {"password": "p w"}, {"password": password})
+    assert changed.secret == {"password": password}
+    opened = open_settings("smtp", read.plain, read.secret)
+    assert isinstance(opened, SMTPTenantSettings)
+    assert opened.password is not None
+    assert opened.password.reveal() == password
+
+
+@pytest.mark.parametrize("blank", [" {}", "{} ", "{}\n", "{}\r\n", "\t{}"])
+@pytest.mark.parametrize(
+    ("provider", "field"), [("ses", "secret_access_key"), ("sendgrid", "api_key")]
+)
+def test_key_with_a_blank_at_an_end_is_refused_by_its_name(
+    provider: str, field: str, blank: str
+) -> None:
+    usual = {"ses": SES, "sendgrid": SENDGRID}[provider]
+    error = refusal_of(provider, usual | {field: blank.format(usual[field])})
+    assert error.field == field
+    assert "a space even at its ends" in error.message or "the end of a line" in error.message
+
+
+@pytest.mark.parametrize(
+    ("port", "security", "spoken"),
+    [
+        (465, None, "tls"),
+        (465, "starttls", "tls"),
+        (2465, "starttls", "tls"),
+        (587, "tls", "starttls"),
+        (None, "tls", "starttls"),
+        ("2587", "tls", "starttls"),
+    ],
+)
+def test_encryption_that_the_port_does_not_speak_is_refused_with_the_one_that_it_does(
+    port: object, security: object, spoken: str
+) -> None:
+    contradiction: dict[str, object] = {"port": port, "security": security}
+    error = refusal_of("smtp", SMTP | contradiction)
+    assert error.field == "security"
+    assert error.message == f"The `security` field must be {spoken} with port {port or 587}."
+    mended = read_settings("smtp", SMTP | contradiction | {"security": spoken})
+    assert mended.plain["security"] == spoken
+
+
+@pytest.mark.parametrize("port", [25, 2525])
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_port_on_which_nothing_is_agreed_takes_either_encryption(port: int, security: str) -> None:
+    read = read_settings("smtp", SMTP | {"port": port, "security": security})
+    assert (read.plain["port"], read.plain["security"]) == (port, security)
+
+
+def test_change_of_the_port_alone_is_refused_where_the_encryption_no_longer_fits() -> None:
+    old = read_settings("smtp", SMTP)
+    with pytest.raises(InvalidAccountSettings, match="must be tls with port 465") as caught:
+        merge_settings("smtp", old.plain, old.secret, {"port": 465})
+    assert caught.value.field == "security"
+    new = merge_settings("smtp", old.plain, old.secret, {"port": 465, "security": "tls"})
+    assert (new.plain["port"], new.plain["security"]) == (465, "tls")
+    # What a release before took goes on as it is until somebody changes it.
+    opened = open_settings("smtp", old.plain | {"port": 465}, {})
+    assert isinstance(opened, SMTPTenantSettings)
 
 
 @pytest.mark.parametrize(("provider", "raw"), EXAMPLES)
@@ -359,12 +425,11 @@ def test_account_at_ses_never_goes_without_credentials(key_id: str, key: str) ->
 async def test_account_bears_its_name_and_the_bounds_of_its_settings(
     provider: str, raw: dict[str, object]
 ) -> None:
-    rate: dict[str, object] = {"rate_per_s": 3} if provider == "ses" else {}
-    read = read_settings(provider, raw | rate)
+    read = read_settings(provider, raw | {"rate_per_s": 3})
     opened = open_settings(provider, read.plain, read.secret)
     made = create_tenant_account(provider, opened, "account-1", EgressRules(), owner="tenant-1")
     assert (made.name, made.account) == (provider, "account-1")
-    assert made.rate_per_s == (3 if provider == "ses" else None)
+    assert made.rate_per_s == 3
     assert made.capabilities.reaches_outside
     await made.close()
 

@@ -31,6 +31,14 @@ class SMTPSettings(Struct, frozen=True):
             "takes 50 of a client unless told otherwise, so the default suits two processes.",
         ),
     ] = 25
+    rate_per_s: Annotated[
+        float | None,
+        Meta(
+            description="Emails a second that all workers together hand over to the SMTP relay; "
+            "more than 0. Unset, the relay itself refuses what is too fast.",
+            extra={"check": require_positive},
+        ),
+    ] = None
     connections_per_domain: Annotated[
         int | None,
         Meta(
@@ -123,6 +131,14 @@ class SendGridSettings(Struct, frozen=True):
             "taken. SendGrid sells it as an add-on."
         ),
     ] = False
+    rate_per_s: Annotated[
+        float | None,
+        Meta(
+            description="Emails a second that all workers together hand over to SendGrid; more "
+            "than 0. Unset, SendGrid itself refuses what is too fast.",
+            extra={"check": require_positive},
+        ),
+    ] = None
     connections: Annotated[
         int,
         Meta(
