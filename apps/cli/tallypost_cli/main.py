@@ -153,7 +153,7 @@ def plugins(context: click.Context, as_json: bool, data_folder: Path) -> None:
     Tells of each where it comes from, whether TALLYPOST_PROVIDERS or TALLYPOST_SUBSCRIBERS names
     it, and which of its settings are set, as this terminal has them; never a value. How
     subscribers do is read with TALLYPOST_DATABASE_CLI_URL, else from the database of an `up` that
-    runs on the data folder. Exits with 1 where one that is named cannot be loaded.
+    runs on the data folder. Exits with 1 where one that is named cannot be loaded or made.
     """
     context.obj = data_folder.resolve()
     if context.invoked_subcommand is not None:
@@ -177,13 +177,22 @@ def retry_subscriber(data_folder: Path, name: str) -> None:
 
 @plugins.command("forget")
 @click.argument("name")
+@click.option("--yes", "is_sure", is_flag=True, help="Drop them without a question.")
 @click.pass_obj
-def forget_subscriber(data_folder: Path, name: str) -> None:
-    """Drop all events that wait for the subscriber NAME, which no worker names any more."""
+def forget_subscriber(data_folder: Path, name: str, is_sure: bool) -> None:
+    """Drop all events that wait for the subscriber NAME, which no worker names any more.
+
+    Tells how many they are and asks first; without a terminal it drops none unless --yes is given.
+    """
     from tallypost_cli import subscriber_listing
 
+    confirm: subscriber_listing.Confirm | None = None
+    if is_sure:
+        confirm = _agree
+    elif sys.stdin.isatty():
+        confirm = _ask
     with _errors_told():
-        subscriber_listing.forget(name, data_folder, os.environ, _say)
+        subscriber_listing.forget(name, data_folder, os.environ, _say, confirm)
 
 
 @main.group()
@@ -217,6 +226,14 @@ def _say(line: str) -> None:
         click.echo(line)
     except BrokenPipeError:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 kept for good
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(question, err=True)
+
+
+def _agree(_question: str) -> bool:
+    return True
 
 
 @contextmanager

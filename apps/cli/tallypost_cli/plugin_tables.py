@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tallypost_cli.plugins import ListedProvider, Listing
-from tallypost_cli.subscriber_listing import ListedSubscriber
-from tallypost_domain.subscribers.types import COUNT_LIMIT, SubscriberState
+from tallypost_cli.listed_plugins import ListedPlugin
+from tallypost_cli.plugins import Listing
+from tallypost_cli.provider_listing import ListedProvider
+from tallypost_cli.subscriber_listing import ListedSubscriber, tell_age, tell_count
+from tallypost_domain.subscribers.types import SubscriberState
 
 _OURS = "tallypost"
 
@@ -52,7 +54,7 @@ def _providers(providers: Sequence[ListedProvider]) -> Table:
     return table
 
 
-def _settings(plugins: Sequence[ListedProvider | ListedSubscriber]) -> Table:
+def _settings(plugins: Sequence[ListedPlugin]) -> Table:
     table = _table("Settings", "Plugin", "Variable", "State")
     for item in plugins:
         for setting in item.settings:
@@ -83,24 +85,12 @@ def _state(state: SubscriberState | None) -> tuple[str, str, str]:
     """What waits, what is dead, and when a worker last named it."""
     if state is None:
         return "", "", ""
-    dead = _count(state.dead)
+    dead = tell_count(state.dead)
     if state.last_error:
         dead += f", the last of {state.last_error}"
     ago_s = state.seen_ago_s
-    seen = "being forgotten" if ago_s is None else f"{_age(ago_s)} ago"
-    return _count(state.waiting), dead, f"{seen}, hangs" if state.is_hanging else seen
-
-
-def _age(age_s: float) -> str:
-    """A time span in its largest unit, rounded down."""
-    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if age_s >= unit_s:
-            return f"{int(age_s // unit_s)} {unit}"
-    return f"{max(0, int(age_s))} s"
-
-
-def _count(count: int) -> str:
-    return f"{count} or more" if count >= COUNT_LIMIT else str(count)
+    seen = "being forgotten" if ago_s is None else f"{tell_age(ago_s)} ago"
+    return tell_count(state.waiting), dead, f"{seen}, hangs" if state.is_hanging else seen
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -115,11 +105,11 @@ def _add_row(table: Table, *cells: str) -> None:
     table.add_row(*map(Text, cells))
 
 
-def _source(item: ListedProvider | ListedSubscriber) -> str:
+def _source(item: ListedPlugin) -> str:
     # All of ours stand in one folder, which is that of the command itself.
     shown = (item.source,) if item.distribution == _OURS else (item.source, item.folder)
     return "\n".join(filter(None, shown))
 
 
-def _distribution(item: ListedProvider | ListedSubscriber) -> str:
+def _distribution(item: ListedPlugin) -> str:
     return f"{item.distribution} {item.version}" if item.distribution else "not installed"

@@ -6,12 +6,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import structs
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_cli.errors import StartUpError
-from tallypost_cli.plugin_settings import Setting, list_settings
+from tallypost_cli.listed_plugins import ListedPlugin
+from tallypost_cli.plugin_settings import list_settings
 from tallypost_cli.running_system import find_addresses
 from tallypost_cli.supervisor import Say
 from tallypost_core import subscriber_registry as registry
@@ -23,25 +24,16 @@ from tallypost_core.settings.loader import SettingsError
 from tallypost_core.settings.plugins import EVENTS_GROUP, read_subscriber_names
 from tallypost_domain.db import sessions
 from tallypost_domain.subscribers import administration
-from tallypost_domain.subscribers.types import SubscriberState
+from tallypost_domain.subscribers.types import COUNT_LIMIT, SubscriberState
 
 T = TypeVar("T")
+Confirm = Callable[[str], bool]
+"""Asks a person a question of yes or no."""
 
 
-class ListedSubscriber(Struct, frozen=True):
+class ListedSubscriber(ListedPlugin, frozen=True, kw_only=True):
     """A subscriber that is installed, that TALLYPOST_SUBSCRIBERS names, or that a worker named."""
 
-    name: str
-    distribution: str | None
-    version: str | None
-    source: str | None
-    """Module and class."""
-    folder: str | None
-    """Where the distribution is installed."""
-    is_named: bool
-    problem: str | None
-    """Why it cannot be loaded; None where it can."""
-    settings: tuple[Setting, ...] = ()
     state: SubscriberState | None = None
     """How it does, over all workers; None where none has named it, or the database is not known."""
 
@@ -75,7 +67,7 @@ def read_states(
 
 def retry(name: str, folder: Path, environ: Mapping[str, str], say: Say) -> None:
     """Let events that a subscriber was given up for be due again; raises StartUpError."""
-    _require_known(name, folder, environ)
+    _get_state(name, folder, environ)
     total = 0
     while count := _call(
         folder, environ, lambda session: administration.retry_dead_all_tenants(session, name)
@@ -84,27 +76,72 @@ def retry(name: str, folder: Path, environ: Mapping[str, str], say: Say) -> None
     say(f"Dead events of {name} that are due again: {total}")
 
 
-def forget(name: str, folder: Path, environ: Mapping[str, str], say: Say) -> None:
-    """Drop all that waits for a subscriber that no worker names any more; raises StartUpError."""
-    _require_known(name, folder, environ)
+def forget(
+    name: str, folder: Path, environ: Mapping[str, str], say: Say, confirm: Confirm | None
+) -> None:
+    """Drop all that waits for a subscriber that no worker names any more; raises StartUpError.
+
+    confirm is told how much that is; None where nobody can be asked, which drops nothing.
+    """
+    state = _get_state(name, folder, environ)
+    if administration.is_named_lately(state):
+        raise _named_lately(name)
+    loss = _tell_loss(state)
+    if confirm is None:
+        raise StartUpError(f"{loss} There is no terminal to ask at: say --yes to drop them.")
+    if not confirm(f"{loss} Drop them for good?"):
+        raise StartUpError("Nothing is dropped.")
     total = 0
     while count := _call(
         folder, environ, lambda session: administration.forget_all_tenants(session, name)
     ):
         total += count
     if count is None:
-        raise StartUpError(
-            f"A worker has named {name} in the last 5 minutes. Take it out of "
-            "TALLYPOST_SUBSCRIBERS first, and start the workers again."
-        )
+        # Since it was looked at.
+        raise _named_lately(name)
     say(f"Events of {name} that are dropped: {total}")
 
 
-def _require_known(name: str, folder: Path, environ: Mapping[str, str]) -> None:
+def tell_count(count: int) -> str:
+    """A count in words that are true where counting stopped."""
+    return f"{count} or more" if count >= COUNT_LIMIT else str(count)
+
+
+def tell_age(age_s: float) -> str:
+    """A time span in its largest unit, rounded down."""
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if age_s >= unit_s:
+            return f"{int(age_s // unit_s)} {unit}"
+    return f"{max(0, int(age_s))} s"
+
+
+def _get_state(name: str, folder: Path, environ: Mapping[str, str]) -> SubscriberState:
     states = _call(folder, environ, administration.list_subscribers_all_tenants)
-    if name not in {state.name for state in states}:
-        known = ", ".join(state.name for state in states) or "none"
-        raise StartUpError(f"No worker has named a subscriber {name!r}. Known: {known}.")
+    for state in states:
+        if state.name == name:
+            return state
+    known = ", ".join(state.name for state in states) or "none"
+    raise StartUpError(f"No worker has named a subscriber {name!r}. Known: {known}.")
+
+
+def _tell_loss(state: SubscriberState) -> str:
+    """What is lost with a subscriber, and when it was last in use, in whole sentences."""
+    waiting, dead = tell_count(state.waiting), tell_count(state.dead)
+    ago_s = state.seen_ago_s
+    seen = (
+        "It is being forgotten already."
+        if ago_s is None
+        else f"A worker last named it {tell_age(ago_s)} ago."
+    )
+    return f"Events of {state.name}: {waiting} waiting, {dead} dead. {seen}"
+
+
+def _named_lately(name: str) -> StartUpError:
+    within = tell_age(administration.NAMED_LATELY_S)
+    return StartUpError(
+        f"A worker has named {name} in the last {within}. Take it out of TALLYPOST_SUBSCRIBERS "
+        "first, and start the workers again."
+    )
 
 
 def _call(
@@ -146,36 +183,22 @@ def _list_installed(
     is_named: bool,
     state: SubscriberState | None,
 ) -> ListedSubscriber:
-    settings: tuple[Setting, ...] = ()
-    problem = None
+    name = entry_point.name
+    listed = ListedSubscriber.from_entry_point(entry_point, is_named=is_named)
+    listed = structs.replace(listed, state=state)
     try:
-        struct = registry.get_settings_struct(entry_point.name)
-        settings = list_settings(struct, entry_point.name, environ)
+        struct = registry.get_settings_struct(name, environ)
+        listed = structs.replace(listed, settings=list_settings(struct, name, environ))
         if is_named:
-            asyncio.run(registry.try_out(entry_point.name, environ))
+            asyncio.run(registry.try_out(name, environ))
     except SubscriberMisconfigured as error:
-        problem = error.message
-    found = entry_point.dist
-    return ListedSubscriber(
-        name=entry_point.name,
-        distribution=found.name if found else None,
-        version=found.version if found else None,
-        source=entry_point.value,
-        folder=str(found.locate_file("")) if found else None,
-        is_named=is_named,
-        problem=problem,
-        settings=settings,
-        state=state,
-    )
+        return structs.replace(listed, problem=error.message)
+    return listed
 
 
 def _list_missing(name: str, is_named: bool, state: SubscriberState | None) -> ListedSubscriber:
     return ListedSubscriber(
         name=name,
-        distribution=None,
-        version=None,
-        source=None,
-        folder=None,
         is_named=is_named,
         problem=(
             registry.not_installed(name)

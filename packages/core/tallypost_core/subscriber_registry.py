@@ -32,15 +32,15 @@ from tallypost_core.settings.plugins import (
 )
 
 
-def get_settings_struct(name: str) -> type[Struct]:
+def get_settings_struct(name: str, environ: Mapping[str, str]) -> type[Struct]:
     """The settings that a subscriber is made with.
 
-    Raises SubscriberMisconfigured for a name that is not installed, that two distributions claim
-    or that mixes with other settings, and for a class that cannot be imported or does not have what
-    `plugin_events` says.
+    environ says which other plugins are used. Raises SubscriberMisconfigured for a name that is not
+    installed, that two distributions claim or that mixes with our settings or theirs, and for a
+    class that cannot be imported or does not have what `plugin_events` says.
     """
     # Any: the Protocol has no settings. They were looked at.
-    return cast("type[Struct]", cast("Any", _get_class(name)).settings)
+    return cast("type[Struct]", cast("Any", _get_class(name, environ)).settings)
 
 
 def create_subscriber(name: str, environ: Mapping[str, str]) -> Subscriber:
@@ -50,7 +50,7 @@ def create_subscriber(name: str, environ: Mapping[str, str]) -> Subscriber:
     SubscriberMisconfigured where the constructor fails.
     """
     settings = read_settings(name, environ)
-    create = cast("Callable[[Struct], Subscriber]", _get_class(name))
+    create = cast("Callable[[Struct], Subscriber]", _get_class(name, environ))
     try:
         return create(settings)
     except SubscriberMisconfigured as error:
@@ -82,7 +82,7 @@ def read_settings(name: str, environ: Mapping[str, str]) -> Struct:
     Raises what `get_settings_struct` raises, and SubscriberMisconfigured with every problem of the
     settings at once.
     """
-    struct = get_settings_struct(name)
+    struct = get_settings_struct(name, environ)
     group = msgspec.defstruct(name, [(name, struct)], module=__name__, frozen=True)
     # The rest is for the app's own settings to judge.
     own = {key: value for key, value in environ.items() if key.startswith(prefix_of(name))}
@@ -99,10 +99,10 @@ def not_installed(name: str) -> str:
     return f"TALLYPOST_SUBSCRIBERS names {name!r}, which is not installed. Installed: {known}."
 
 
-def _get_class(name: str) -> type:
+def _get_class(name: str, environ: Mapping[str, str]) -> type:
     entry_point = _get_entry_point(name)
     conflict = find_conflict(name, APP_SETTINGS.values())
-    conflict = conflict or find_plugin_conflict(name, EVENTS_GROUP)
+    conflict = conflict or find_plugin_conflict(name, EVENTS_GROUP, environ)
     if conflict is not None:
         raise _unusable(entry_point, conflict)
     try:

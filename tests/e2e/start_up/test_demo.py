@@ -151,6 +151,30 @@ def test_a_relay_of_the_persons_own_is_refused(folder: Path) -> None:
     environ = {"TALLYPOST_SMTP_HOST": "smtp.example.com"}
     with run_system(folder, environ=environ, has_real_apps=True, command="demo") as system:
         assert system.wait_for_end() == 1
-    assert (
-        "TALLYPOST_SMTP_HOST, since sample mail goes to simulators on this machine" in system.output
+    assert "TALLYPOST_SMTP_HOST, since the demo brings providers of its own" in system.output
+
+
+def test_a_route_of_the_second_sample_tenant_keeps_the_demo_from_sending(folder: Path) -> None:
+    _change_data(
+        folder,
+        "INSERT INTO routes (tenant_id, id, position, accounts) SELECT tenant_id,"
+        " gen_random_uuid(), 0, '{platform}' FROM domains WHERE name = 'example.org'",
     )
+    emails = "SELECT count(*) FROM emails"
+    try:
+        before = _change_data(folder, emails)
+        with run_system(folder, has_real_apps=True, command="demo") as system:
+            assert system.wait_for_end() == 1
+    finally:
+        _change_data(folder, "DELETE FROM routes")
+    assert "owner@example.org: 1" in system.output
+    assert "owner@example.com: " not in system.output
+    assert "Ready in" not in system.output
+    assert _change_data(folder, emails) == before
+
+
+def _change_data(folder: Path, statement: str) -> list[asyncpg.Record]:
+    """Run a statement on the database of a system of fake apps."""
+    with run_system(folder) as system:
+        system.wait_for("Ready in")
+        return asyncio.run(_fetch(folder, statement))

@@ -96,7 +96,7 @@ async def accounts_of(queue: Harness, tenant: SeededTenant) -> list[tuple[str, s
 def test_sample_passes_the_contract_suite_as_its_guide_runs_it(sample_folder: Path) -> None:
     judged = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", "-v", "-n0", "-p", "no:cacheprovider"),
             "tests/contract/providers/test_contract.py",
         ],
         cwd=ROOT,
@@ -111,12 +111,22 @@ def test_sample_passes_the_contract_suite_as_its_guide_runs_it(sample_folder: Pa
         check=False,
     )
     assert judged.returncode == 0, judged.stdout
+    passed = {line.split()[0] for line in judged.stdout.splitlines() if " PASSED" in line}
+    told = [name for name in passed if "message_arrives_as_it_was_rendered" in name]
+    # The sample's own case and no other, on both event loops.
+    assert len(told) == 2
+    assert all("eml_case:eml_case" in name for name in told)
 
 
 def test_installed_sample_is_listed_with_its_version(sample_folder: Path) -> None:
     listed = subprocess.run(
         [sys.executable, "-P", "-m", "tallypost_cli", "plugins", "--json"],
-        env=os.environ | {"PYTHONPATH": str(sample_folder), "TALLYPOST_PROVIDERS": "eml"},
+        env=os.environ
+        | {
+            "PYTHONPATH": str(sample_folder),
+            "TALLYPOST_PROVIDERS": "eml",
+            "TALLYPOST_EML_FOLDER": str(sample_folder),
+        },
         capture_output=True,
         text=True,
         timeout=_LIMIT_S,

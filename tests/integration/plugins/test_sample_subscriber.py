@@ -341,7 +341,9 @@ async def test_worker_delivers_although_a_named_subscriber_is_uninstalled(
         assert len(running.relayed) == 2
         told = await asyncio.to_thread(running.call)
     assert told.returncode == 1
-    assert "TALLYPOST_SUBSCRIBERS names what cannot be loaded: jsonl, listener." in told.stderr
+    assert (
+        "TALLYPOST_SUBSCRIBERS names what cannot be loaded or made: jsonl, listener." in told.stderr
+    )
     # Its events are kept: once it is back it is told of them all.
     async with site() as running:
         await until_told(queue, "jsonl", tenant, other_tenant)

@@ -261,3 +261,22 @@ async def test_subscriber_is_forgotten_only_once_no_worker_names_it(
     assert await forget() == 0
     assert set(await _states(queue, tenant)) == {"second"}
     assert len(await rows_of(queue, tenant, "second")) == 2
+
+
+@pytest.mark.parametrize(("beyond_s", "is_lately"), [(-60, True), (60, False)])
+async def test_database_forgets_a_subscriber_from_when_on_we_say_that_it_is_not_named_lately(
+    queue: Harness,
+    pool: Pool,
+    tenant: SeededTenant,
+    other_tenant: SeededTenant,
+    beyond_s: float,
+    is_lately: bool,
+) -> None:
+    for owner in (tenant, other_tenant):
+        await queue.add(owner)
+    await age_subscriber(queue, "ledger", (administration.NAMED_LATELY_S + beyond_s) / 3600)
+    state = (await _states(queue, tenant))["ledger"]
+    assert administration.is_named_lately(state) is is_lately
+    async with queue.database.session("tp_cli", tenant.id) as session:
+        dropped = await administration.forget_all_tenants(session, "ledger")
+    assert dropped == (None if is_lately else 2)

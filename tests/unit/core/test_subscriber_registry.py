@@ -49,6 +49,13 @@ def install(plugins: Plugins, name: str = "listener", source: str | None = LISTE
     )
 
 
+def install_archive(plugins: Plugins, group: str = "tallypost.events") -> None:
+    """Another plugin, whose variables begin as the listener's do."""
+    plugins.install(
+        "listener_archive", None, distribution="archive-post", value="archive:Archive", group=group
+    )
+
+
 def test_another_distribution_adds_a_subscriber(plugins: Plugins) -> None:
     assert list_entry_points(EVENTS_GROUP) == []
     install(plugins)
@@ -88,7 +95,7 @@ def test_problems_of_its_settings_are_told_together_without_a_value(plugins: Plu
 def test_unknown_name_is_told_beside_the_known_ones(plugins: Plugins) -> None:
     install(plugins)
     with pytest.raises(SubscriberMisconfigured, match=r"'ledger'.*Installed: listener\."):
-        get_settings_struct("ledger")
+        get_settings_struct("ledger", {})
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,7 @@ def test_module_that_breaks_while_it_is_imported_is_named(
     with pytest.raises(
         SubscriberMisconfigured, match=r"listener-post 1\.0.*listener_post:Listener"
     ):
-        get_settings_struct("listener")
+        get_settings_struct("listener", {})
 
 
 @pytest.mark.parametrize(
@@ -129,10 +136,10 @@ def test_class_that_breaks_the_contract_is_refused_with_what_is_wrong(
     assert kept in LISTENER
     install(plugins, source=LISTENER.replace(kept, instead))
     if fault is None:
-        assert get_settings_struct("listener").__name__ == "ListenerSettings"
+        assert get_settings_struct("listener", {}).__name__ == "ListenerSettings"
         return
     with pytest.raises(SubscriberMisconfigured, match=f"breaks the contract.*{re.escape(fault)}"):
-        get_settings_struct("listener")
+        get_settings_struct("listener", {})
 
 
 def test_methods_of_the_protocol_are_not_its_own(plugins: Plugins) -> None:
@@ -142,7 +149,7 @@ def test_methods_of_the_protocol_are_not_its_own(plugins: Plugins) -> None:
     )
     install(plugins, source=source)
     with pytest.raises(SubscriberMisconfigured, match="`async def handle`"):
-        get_settings_struct("listener")
+        get_settings_struct("listener", {})
 
 
 @pytest.mark.parametrize(
@@ -207,7 +214,7 @@ def test_no_wait_of_the_schedule_is_longer_than_30_days(schedule: str, problem: 
 def test_name_whose_variables_would_mix_with_ours_is_refused(plugins: Plugins, name: str) -> None:
     install(plugins, name)
     with pytest.raises(SubscriberMisconfigured, match=rf"'{name}' of listener-post 1\.0"):
-        get_settings_struct(name)
+        get_settings_struct(name, {})
 
 
 @pytest.mark.parametrize("name", ["pigeon", "pigeon_post"])
@@ -217,8 +224,28 @@ def test_name_that_would_mix_with_a_providers_is_refused_and_the_provider_is_not
     plugins.install()
     install(plugins, name)
     with pytest.raises(SubscriberMisconfigured, match=r"would mix.*of plugin 'pigeon'"):
-        get_settings_struct(name)
+        get_settings_struct(name, {"TALLYPOST_PROVIDERS": "smtp, pigeon"})
     assert registry.get_settings_struct("pigeon").__name__ == "PigeonSettings"
+
+
+def test_names_of_two_subscribers_that_are_used_must_not_mix(plugins: Plugins) -> None:
+    install(plugins)
+    install_archive(plugins)
+    environ = {"TALLYPOST_SUBSCRIBERS": "listener,listener_archive"}
+    with pytest.raises(SubscriberMisconfigured, match=r"would mix.*of plugin 'listener_archive'"):
+        get_settings_struct("listener", environ)
+
+
+@pytest.mark.parametrize("group", ["tallypost.events", "tallypost.providers"])
+def test_what_is_installed_and_not_named_is_in_nobodys_way(plugins: Plugins, group: str) -> None:
+    install(plugins)
+    install_archive(plugins, group)
+    environ = {
+        "TALLYPOST_PROVIDERS": "smtp",
+        "TALLYPOST_SUBSCRIBERS": "listener",
+        "TALLYPOST_LISTENER_FILE": "/events",
+    }
+    assert create_subscriber("listener", environ).name == "listener"
 
 
 def test_name_that_two_distributions_claim_is_refused(plugins: Plugins) -> None:
@@ -231,7 +258,7 @@ def test_name_that_two_distributions_claim_is_refused(plugins: Plugins) -> None:
             group="tallypost.events",
         )
     with pytest.raises(SubscriberMisconfigured, match=r"'twice'.*one-post.*two-post"):
-        get_settings_struct("twice")
+        get_settings_struct("twice", {})
 
 
 def test_names_are_read_each_once() -> None:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 import msgspec
+from msgspec import Struct
 
 from tallypost_cli.demo.samples import SampleEmail
 from tallypost_cli.demo.traffic import NotAccepted
+from tallypost_cli.errors import StartUpError
 from tallypost_core.errors import AppError
 from tallypost_resilience.egress import Egress
 from tallypost_resilience.egress_rules import EgressRules
@@ -16,13 +18,22 @@ from tallypost_simulators.fault_control import Knobs
 _API_TIMEOUT_S = 30.0
 _SIMULATOR_TIMEOUT_S = 3.0
 _JSON = {"content-type": "application/json"}
+_ROUTES_UNKNOWN = (
+    "The demo does not start, because it cannot see whether sample tenants have routes"
+)
+
+
+class _Routes(Struct, frozen=True):
+    """What is read of the answer."""
+
+    routes: list[msgspec.Raw]
 
 
 class APIClient:
-    """Sends emails as any program would."""
+    """Sends emails as any program would, and counts a tenant's routes."""
 
     def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/emails"
+        self._url = f"http://127.0.0.1:{port}"
         self._egress = Egress("demo-api", _loopback(port, _API_TIMEOUT_S))
 
     async def send(self, key: str, emails: Sequence[SampleEmail]) -> None:
@@ -31,14 +42,26 @@ class APIClient:
         try:
             answer = await self._egress.fetch(
                 "POST",
-                f"{self._url}/batch" if is_batch else self._url,
-                headers=_JSON | {"authorization": f"Bearer {key}"},
+                f"{self._url}/emails/batch" if is_batch else f"{self._url}/emails",
+                headers=_JSON | _authorization(key),
                 body=msgspec.json.encode(emails if is_batch else emails[0]),
             )
         except AppError as error:
             raise NotAccepted("the API did not answer") from error
         if answer.status != 200:
             raise NotAccepted(f"the API answered {answer.status}")
+
+    async def count_routes(self, key: str) -> int:
+        """How many routes the tenant of a key has; raises StartUpError where that is not told."""
+        try:
+            answer = await self._egress.fetch(
+                "GET", f"{self._url}/routes", headers=_authorization(key)
+            )
+        except AppError as error:
+            raise StartUpError(f"{_ROUTES_UNKNOWN}: the API did not answer.") from error
+        if answer.status != 200:
+            raise StartUpError(f"{_ROUTES_UNKNOWN}: the API answered {answer.status}.")
+        return len(msgspec.json.decode(answer.body, type=_Routes).routes)
 
     async def close(self) -> None:
         """Close the connections; what is under way fails."""
@@ -53,7 +76,7 @@ class Simulator:
         self.kind = kind
         self._provider = provider
         self._url = f"http://127.0.0.1:{port}/faults"
-        self._authorization = {"authorization": f"Bearer {token}"}
+        self._authorization = _authorization(token)
         self._egress = Egress(f"demo-{provider}", _loopback(port, _SIMULATOR_TIMEOUT_S))
 
     async def read_knobs(self) -> Knobs:
@@ -78,6 +101,10 @@ class Simulator:
         if answer.status != 200:
             raise ControlRefused(f"{self._provider} answered {answer.status}.")
         return msgspec.json.decode(answer.body, type=self.kind)
+
+
+def _authorization(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
 
 
 def _loopback(port: int, timeout_s: float) -> EgressRules:

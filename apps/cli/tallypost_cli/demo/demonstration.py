@@ -16,7 +16,7 @@ from tallypost_cli.demo.clients import APIClient, Simulator
 from tallypost_cli.demo.journal import Journal
 from tallypost_cli.demo.machinery import Machinery
 from tallypost_cli.demo.panel import Panel, controller
-from tallypost_cli.demo.refusals import refuse_elsewhere
+from tallypost_cli.demo.refusals import refuse_elsewhere, refuse_routes
 from tallypost_cli.demo.samples import SampleWriter, list_accounts
 from tallypost_cli.demo.stage import Stage
 from tallypost_cli.demo.state import PROVIDERS, SES, SMTP
@@ -49,7 +49,7 @@ _POLL_S = 0.02
 def run(folder: Path, environ: Mapping[str, str], say: Say) -> None:
     """Run the system with the demo beside it; as `up.run`, and raises what that raises.
 
-    Raises StartUpError too where settings lead away from this machine.
+    Raises StartUpError too where settings or routes lead away from this machine.
     """
     refuse_elsewhere(environ)
     logging.configure(LogSettings(level="warning", format="console"), "demo")
@@ -133,10 +133,14 @@ class Demonstration:
         )
 
     async def start(self, started: Started) -> list[str]:
-        """Send, serve the controller, and let the story begin; the line says where the panel is."""
+        """Send, serve the controller, and let the story begin; the line says where the panel is.
+
+        Raises StartUpError, and sends nothing, where a sample tenant has routes.
+        """
         journal = Journal()
         api = APIClient(started.ports["TALLYPOST_API_PORT"])
         self._parts.push_async_callback(api.close)
+        await refuse_routes(started.access, api.count_routes)
         simulators = {
             provider: Simulator(provider, PROVIDERS[provider], door.port, door.token)
             for provider, door in self._simulators.items()

@@ -1,18 +1,20 @@
 """Where the demo does not run: sample mail and broken processes are for one machine only."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from tallypost_cli.errors import StartUpError
 from tallypost_cli.programs import APPS
+from tallypost_cli.sample_access import SampleAccess
 from tallypost_core.settings.apps import APP_SETTINGS
 from tallypost_core.settings.loader import list_variables
 
 _SERVERS = ("TALLYPOST_DATABASE_", "TALLYPOST_REDIS_", "TALLYPOST_NOTIFICATIONS_")
 _MAIL = ("TALLYPOST_SMTP_", "TALLYPOST_SES_", "TALLYPOST_PROVIDERS")
 _LISTENERS = tuple(app.host_variable for app in APPS)
+_SUBSCRIBERS = "TALLYPOST_SUBSCRIBERS"
 _API_HOST = "TALLYPOST_API_HOST"
 _OBJECTS = "TALLYPOST_OBJECTS_URL"
 _COLLECTOR = "TALLYPOST_TRACING_ENDPOINT"
@@ -24,6 +26,33 @@ def refuse_elsewhere(environ: Mapping[str, str]) -> None:
     if problems:
         raise StartUpError(
             "\n".join(["The demo runs on this machine alone. Unset, or change:", *problems])
+        )
+
+
+async def refuse_routes(
+    access: SampleAccess, count_routes: Callable[[str], Awaitable[int]]
+) -> None:
+    """Raise StartUpError where a sample tenant has routes; count_routes takes a key of a tenant.
+
+    Workers read them from the database, so they count whatever the settings say.
+    """
+    found = [
+        f"  {tenant.owner_email}: {count}"
+        for tenant in (access.first, access.second)
+        if (count := await count_routes(tenant.live_key))
+    ]
+    if found:
+        raise StartUpError(
+            "\n".join(
+                [
+                    "The demo does not start: sample tenants have routes. By owner:",
+                    *found,
+                    "Sample mail, bursts of 1,000 emails among it, would go where they lead, which "
+                    "may be a real account.",
+                    "Run `make up`, sign in as the owner and delete them under Providers, Routes. "
+                    "Or start afresh with `make clean-data`.",
+                ]
+            )
         )
 
 
@@ -45,7 +74,9 @@ def _find_problems(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"  {name}, whose server is not on a loopback address"
     for name, value in sorted(environ.items()):
         if value and name.startswith(_MAIL):
-            yield f"  {name}, since sample mail goes to simulators on this machine only"
+            yield f"  {name}, since the demo brings providers of its own"
+    if environ.get(_SUBSCRIBERS):
+        yield f"  {_SUBSCRIBERS}, since its plugins would be told of sample mail"
     yield from _find_open_listeners(environ)
     if (objects := environ.get(_OBJECTS)) and not objects.lower().startswith("file:"):
         yield f"  {_OBJECTS}, since the content of sample mail stays in a folder"

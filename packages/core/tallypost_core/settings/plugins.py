@@ -19,6 +19,7 @@ PROVIDERS_GROUP = "tallypost.providers"
 EVENTS_GROUP = "tallypost.events"
 """Entry points of subscribers to events."""
 
+_PROVIDERS = f"{PREFIX}PROVIDERS"
 _SUBSCRIBERS = f"{PREFIX}SUBSCRIBERS"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -36,18 +37,24 @@ def find_conflict(name: str, structs: Iterable[type[Struct]]) -> str | None:
     return _find_overlap(prefix_of(name), _taken_prefixes(structs))
 
 
-def find_plugin_conflict(name: str, group: str) -> str | None:
-    """Why a plugin of a group cannot bear this name beside others that are installed, in words.
+def find_plugin_conflict(name: str, group: str, environ: Mapping[str, str]) -> str | None:
+    """Why a plugin of a group cannot bear this name beside others that are used, in words.
 
-    It is asked for subscribers: of a subscriber and a provider that are in each other's way, the
-    provider is used, because mail depends on it.
+    Used is what is installed and environ names; anything else reads no settings and is in nobody's
+    way. It is asked for subscribers: of a subscriber and a provider that are in each other's way,
+    the provider is used, because mail depends on it.
     """
-    for other_group in (PROVIDERS_GROUP, EVENTS_GROUP):
+    named = {
+        PROVIDERS_GROUP: _read_names(_PROVIDERS, environ),
+        EVENTS_GROUP: read_subscriber_names(environ),
+    }
+    for other_group, names in named.items():
         for entry_point in entry_points(group=other_group):
-            is_same = (entry_point.name, other_group) == (name, group)
-            if not is_same and _NAME.fullmatch(entry_point.name):
-                taken = [prefix_of(entry_point.name)]
-                conflict = _find_overlap(prefix_of(name), taken, of=f"plugin {entry_point.name!r}")
+            other = entry_point.name
+            is_same = (other, other_group) == (name, group)
+            if other in names and not is_same and _NAME.fullmatch(other):
+                taken = [prefix_of(other)]
+                conflict = _find_overlap(prefix_of(name), taken, of=f"plugin {other!r}")
                 if conflict is not None:
                     return conflict
     return None
@@ -55,8 +62,7 @@ def find_plugin_conflict(name: str, group: str) -> str | None:
 
 def read_subscriber_names(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What TALLYPOST_SUBSCRIBERS names, each name once."""
-    names = (name.strip() for name in environ.get(_SUBSCRIBERS, "").split(","))
-    return tuple(dict.fromkeys(name for name in names if name))
+    return _read_names(_SUBSCRIBERS, environ)
 
 
 def list_plugin_prefixes(
@@ -87,6 +93,11 @@ def select_subscriber_variables(
         prefix for prefix in map(prefix_of, names) if _find_overlap(prefix, taken) is None
     )
     return {name: value for name, value in environ.items() if name.startswith(prefixes)}
+
+
+def _read_names(variable: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    names = (name.strip() for name in environ.get(variable, "").split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _find_overlap(prefix: str, taken: Iterable[str], *, of: str = "Tallypost") -> str | None:

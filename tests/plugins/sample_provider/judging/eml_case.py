@@ -33,6 +33,7 @@ async def eml_case() -> AsyncIterator[Case]:
                 fail=lambda: write(behaviour, "refuse"),
                 fall_silent=lambda: write(behaviour, "silent"),
                 answer_late=lambda: write(behaviour, "late"),
+                lose_answer=lambda: write(behaviour, "lost"),
                 recover=lambda: behaviour.unlink(missing_ok=True),
             )
         finally:

@@ -34,7 +34,8 @@ class EMLSettings(Struct, frozen=True):
     behaviour_file: Annotated[
         Path | None,
         Meta(
-            description="For tests: file that says refuse, silent or late. Without it all is well."
+            description="For tests: file that says refuse, silent, late or lost. "
+            "Without it all is well."
         ),
     ] = None
 
@@ -72,18 +73,20 @@ class EMLProvider:
         """Put one email into the folder; see `types.Provider.send`."""
         message = await render_async(email)
         path = self._settings.folder / f"{email.email_id}.{uuid4().hex}.eml"
+        may_be_taken = False
         try:
             async with asyncio.timeout(timeout_s):
                 # A disk may take its time, and others wait for the event loop.
-                await asyncio.to_thread(self._store, path, message, self._envelope(email))
+                await asyncio.to_thread(self._write, path, message, self._envelope(email))
+                may_be_taken = True
+                await asyncio.to_thread(self._give_name, path)
                 await self._acknowledge()
-        except TimeoutError:
-            # The thread goes on: the file may get its name yet.
-            detail = "the folder did not answer in time"
-            return same_for_all(email, Outcome.AMBIGUOUS, phase="final", detail=detail)
         except OSError as error:
+            # A TimeoutError is one too; the thread goes on then.
+            detail = f"the folder did not answer: {type(error).__name__}"
+            if may_be_taken:
+                return same_for_all(email, Outcome.AMBIGUOUS, phase="final", detail=detail)
             # Without its name nobody takes the file.
-            detail = f"the folder refused: {type(error).__name__}"
             return same_for_all(email, Outcome.UNAVAILABLE, phase="data", detail=detail)
         return same_for_all(email, Outcome.ACCEPTED, phase="final", evidence={"file": path.name})
 
@@ -99,17 +102,20 @@ class EMLProvider:
         )
         return msgspec.json.encode(envelope)
 
-    def _store(self, path: Path, message: bytes, envelope: bytes) -> None:
+    def _write(self, path: Path, message: bytes, envelope: bytes) -> None:
         if self._behaviour() == "refuse":
             raise PermissionError
-        path.with_suffix(".json").write_bytes(envelope)
-        unnamed = path.with_suffix(".part")
-        with unnamed.open("xb") as file:
-            file.write(message)
-            file.flush()
-            # To accept is to be responsible, so it has to outlive a loss of power.
-            os.fsync(file.fileno())
-        unnamed.rename(path)
+        _write_durably(path.with_suffix(".json"), envelope)
+        _write_durably(path.with_suffix(".part"), message)
+
+    def _give_name(self, path: Path) -> None:
+        path.with_suffix(".part").rename(path)
+        # The names of both files are in the folder, which has to be on the disk as well.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     async def _acknowledge(self) -> None:
         behaviour = self._behaviour()
@@ -117,7 +123,17 @@ class EMLProvider:
             await asyncio.Event().wait()
         elif behaviour == "late":
             await asyncio.sleep(0.2)
+        elif behaviour == "lost":
+            raise ConnectionError
 
     def _behaviour(self) -> str:
         file = self._settings.behaviour_file
         return file.read_text().strip() if file and file.exists() else ""
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """To accept is to be responsible, so it has to outlive a loss of power."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

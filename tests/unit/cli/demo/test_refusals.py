@@ -1,11 +1,13 @@
 """The demo stays on this machine."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tallypost_cli.demo.refusals import is_loopback, refuse_elsewhere
+from tallypost_cli.demo.refusals import is_loopback, refuse_elsewhere, refuse_routes
 from tallypost_cli.errors import StartUpError
+from tallypost_cli.sample_access import SampleAccess, TenantAccess
 from tallypost_core.settings.apps import APP_SETTINGS
 from tallypost_core.settings.loader import list_variables
 
@@ -51,6 +53,7 @@ def test_all_settings_that_lead_away_are_named_at_once_without_their_values(tmp_
         "TALLYPOST_REDIS_URL": "redis://cache.example.com/0",
         "TALLYPOST_SMTP_HOST": "smtp.example.com",
         "TALLYPOST_PROVIDERS": "smtp",
+        "TALLYPOST_SUBSCRIBERS": "hidden",
         "TALLYPOST_SES_ENDPOINT": "https://hidden.example.com",
         "TALLYPOST_API_HOST": "192.0.2.1",
         "TALLYPOST_OBJECTS_URL": "s3://hidden/prefix",
@@ -75,6 +78,7 @@ def test_nothing_set_and_servers_on_this_machine_are_fine() -> None:
             "TALLYPOST_OBJECTS_URL": "file:///folder",
             "TALLYPOST_TRACING_ENDPOINT": "http://localhost:4318/v1/traces",
             "TALLYPOST_SMTP_HOST": "",
+            "TALLYPOST_SUBSCRIBERS": "",
         }
     )
 
@@ -90,6 +94,7 @@ def test_nothing_set_and_servers_on_this_machine_are_fine() -> None:
         ("TALLYPOST_WORKER_HOST", "mail.example.com"),
         ("TALLYPOST_BOUNCES_HOST", "10.0.0.5"),
         ("TALLYPOST_INBOX_HOST", "0.0.0.0"),  # noqa: S104 bound by nobody here
+        ("TALLYPOST_SUBSCRIBERS", "ledger"),
         ("TALLYPOST_OBJECTS_URL", "s3://bucket/prefix"),
         ("TALLYPOST_OBJECTS_URL", "S3://bucket"),
         ("TALLYPOST_TRACING_ENDPOINT", "https://collector.example.com"),
@@ -117,3 +122,40 @@ def test_every_listener_of_every_app_is_looked_at() -> None:
 def test_a_file_that_cannot_be_read_is_named() -> None:
     with pytest.raises(StartUpError, match="TALLYPOST_REDIS_URL_FILE"):
         refuse_elsewhere({"TALLYPOST_REDIS_URL_FILE": "/nowhere/url"})
+
+
+async def refuse(routes: Mapping[str, int]) -> None:
+    """Judge sample tenants that have so many routes, by their keys."""
+
+    async def count(key: str) -> int:
+        return routes[key]
+
+    def tenant(name: str) -> TenantAccess:
+        return TenantAccess(f"owner@{name}.example", "hidden", name, "hidden", f"hi@{name}.example")
+
+    access = SampleAccess(tenant("first"), tenant("second"), "operator@example.net", "hidden")
+    await refuse_routes(access, count)
+
+
+async def test_sample_tenants_without_routes_are_fine() -> None:
+    await refuse({"first": 0, "second": 0})
+
+
+@pytest.mark.parametrize(
+    ("routes", "owners"),
+    [
+        ({"first": 2, "second": 0}, ["owner@first.example: 2"]),
+        ({"first": 0, "second": 1}, ["owner@second.example: 1"]),
+        ({"first": 2, "second": 1}, ["owner@first.example: 2", "owner@second.example: 1"]),
+    ],
+)
+async def test_routes_of_either_sample_tenant_are_refused_with_their_owner(
+    routes: Mapping[str, int], owners: list[str]
+) -> None:
+    with pytest.raises(StartUpError) as refused:
+        await refuse(routes)
+    told = str(refused.value)
+    assert [line.strip() for line in told.splitlines() if ".example" in line] == owners
+    assert "may be a real account" in told
+    assert "delete them under Providers, Routes" in told
+    assert "hidden" not in told
