@@ -3,7 +3,7 @@
 Whatever fails before the mark has not left and is simply due again.
 """
 
-import random
+import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from uuid import UUID
@@ -16,23 +16,23 @@ from tallypost_core.errors import AppError
 from tallypost_core.object_store import ObjectNotFound
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.emails.lifecycle import RecipientEvent
-from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_domain.queue.types import Claim
-from tallypost_providers.base import same_for_all
 from tallypost_providers.errors import EmailNotBuildable, ProviderBusy
-from tallypost_providers.types import Outcome, OutgoingEmail, Provider, SendResult
+from tallypost_providers.types import OutgoingEmail, Provider, SendResult
 from tallypost_resilience.breaker import BreakerOpen
 from tallypost_telemetry import conventions, metrics
 from tallypost_telemetry.tracing import Span, current_span, error_type
-from tallypost_worker.assembly import Assembler, memory_bytes
+from tallypost_worker.assembly import Assembler
 from tallypost_worker.delivery_samples import DeliverySamples
 from tallypost_worker.delivery_spans import Peer, handing_over, note_result, processing
 from tallypost_worker.desks import Place
 from tallypost_worker.fleet import Fleet
+from tallypost_worker.handovers import Handovers, is_cancellation
 from tallypost_worker.heartbeat import LEASE_MARGIN_S, Heartbeat
 from tallypost_worker.look_ups import LookUps, LookUpWaits
-from tallypost_worker.memory_budget import MemoryBudget
+from tallypost_worker.memory_budget import DeliveryMemory
+from tallypost_worker.put_offs import next_wait_s
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.routing import is_bulk, no_way, others_after, receivers_of, ways_of
 from tallypost_worker.settlements import (
@@ -41,7 +41,6 @@ from tallypost_worker.settlements import (
     permanent_reason,
     postponed,
     put_off_look_up,
-    storable,
     unsent,
 )
 from tallypost_worker.tenant_routes import RouteBook
@@ -49,11 +48,12 @@ from tallypost_worker.tenant_routes import RouteBook
 LEAST_TIMEOUT_S = 1.0
 """A handover is not begun with less time than this."""
 
-_MEMORY_BYTES = 128_000_000
-_RETRY_S = 1.0
 _SPREAD_S = 2.0
-# Something else of ours is away (object store, key ring, every provider account).
+# Of a look-up that broke off.
 _OUTAGE_RETRY_S = 30.0
+# The longest first wait where something else of ours is away (object store, key ring), or a route
+# leads nowhere.
+_OUTAGE_SPREAD_S = 60.0
 
 log = structlog.get_logger()
 
@@ -85,8 +85,8 @@ class Delivery:
         self._samples = samples
         self._timeout_s = timeout_s
         self._peers = peers
-        # Of each lane: a password reset does not wait until a campaign's pictures have left.
-        self._memory = {lane: MemoryBudget(_MEMORY_BYTES) for lane in Lane}
+        self._handovers = Handovers()
+        self._memory = DeliveryMemory(fleet.accounts, fleet.concurrency)
         self._crashed_at_obstacles: set[str] = set()
         self._look_ups = LookUps(worker_id, routes, recorder, look_up_waits or LookUpWaits())
 
@@ -116,13 +116,17 @@ class Delivery:
         if place is None:
             return True
         with place:
-            async with self._memory[Lane(email.claim.lane)].reserve(memory_bytes(email)):
+            memory = await self._memory.take(email, ways)
+            if memory is None:
+                self._put_off(email, email.claim, 0.0, _SPREAD_S)
+                return True
+            with memory:
                 try:
                     outgoing = await self._assembler.assemble(email)
                 except Exception as error:
                     self._put_aside(email, error)
                     return True
-                return await self._send_by(place.provider, email, outgoing, ways)
+                return await self._send_by(place, email, outgoing, ways)
 
     async def _is_settled_by_look_up(self, email: LoadedEmail) -> bool:
         """Whether nothing is left to do in this turn, for what a provider said or is to be asked.
@@ -131,33 +135,35 @@ class Delivery:
         """
         try:
             return await self._look_ups.settle(email)
-        except Exception:
-            # The edge of one email's work, as `_put_aside` is.
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if is_cancellation(error):
+                raise
+            # The edge of one email's work, as `_put_aside` is, and to code that may be a plugin's.
             log.exception("delivery.look_up_crashed", email_id=str(email.claim.email_id))
             self._recorder.record(put_off_look_up(email, self._worker_id, _OUTAGE_RETRY_S))
             return True
 
     async def _send_by(
         self,
-        provider: Provider,
+        place: Place,
         email: LoadedEmail,
         outgoing: OutgoingEmail,
         ways: Sequence[Provider],
     ) -> bool:
-        """Hand over to the provider, or to one that has nothing against this very email."""
+        """Hand over where the place is, or where nothing speaks against this very email."""
         fitting = [way for way in ways if not self._has_obstacle(way, outgoing)]
         # Where all have something against it, the one that is asked says so to the sender.
-        if not fitting or provider in fitting:
-            return await self._mark_and_hand_over(provider, email, outgoing, fitting or ways)
-        place = await self._take_place(email, fitting)
-        if place is None:
+        if not fitting or place.provider in fitting:
+            return await self._mark_and_hand_over(place, email, outgoing, fitting or ways)
+        other = await self._take_place(email, fitting)
+        if other is None:
             return True
-        with place:
-            return await self._mark_and_hand_over(place.provider, email, outgoing, fitting)
+        with other:
+            return await self._mark_and_hand_over(other, email, outgoing, fitting)
 
     async def _mark_and_hand_over(
         self,
-        provider: Provider,
+        place: Place,
         email: LoadedEmail,
         outgoing: OutgoingEmail,
         ways: Sequence[Provider],
@@ -170,11 +176,13 @@ class Delivery:
         if timeout_s < LEAST_TIMEOUT_S:
             self._recorder.record(postponed(email, claim, self._worker_id))
             return True
+        provider = place.provider
+        place.begin_handover()
         started_s = clock.monotonic_s()
         try:
             with handing_over(provider, self._peers.get(provider.account)) as span:
                 async with self._fleet.guard(provider) as call:
-                    result = await _send(provider, outgoing, timeout_s)
+                    result = await self._handovers.hand_over(provider, outgoing, timeout_s)
                     self._fleet.learn(call, provider, email.domain_id, result)
                 note_result(span, result)
         except EmailNotBuildable as error:
@@ -183,6 +191,7 @@ class Delivery:
         except (ProviderBusy, BreakerOpen) as error:
             # Nothing is known against the email: no attempt is counted, and it is not put behind
             # those that came later.
+            place.withdraw_handover()
             if isinstance(error, ProviderBusy):
                 metrics.record_provider_busy(provider.name)
             self._recorder.record(postponed(email, claim, self._worker_id))
@@ -222,8 +231,9 @@ class Delivery:
     def _has_obstacle(self, provider: Provider, outgoing: OutgoingEmail) -> bool:
         try:
             return provider.find_obstacle(outgoing) is not None
-        except Exception:
+        except (Exception, SystemExit, asyncio.CancelledError):
             # The edge to code that may be a plugin's. `send` decides; and every email would say so.
+            # Nothing is awaited, so that nobody can have cancelled this task meanwhile.
             if provider.name not in self._crashed_at_obstacles:
                 self._crashed_at_obstacles.add(provider.name)
                 log.exception("delivery.find_obstacle_crashed", provider=provider.name)
@@ -241,12 +251,13 @@ class Delivery:
         if place is not None:
             return place
         wait_s = self._fleet.shortest_wait_s(ways, email.domain_id)
-        # Not all at one moment: they have waited together.
-        spread_s = random.uniform(0, min(wait_s, _SPREAD_S))  # noqa: S311 - nothing secret
-        self._recorder.record(
-            postponed(email, email.claim, self._worker_id, retry_in_s=wait_s + spread_s)
-        )
+        self._put_off(email, email.claim, wait_s, min(wait_s, _SPREAD_S))
         return None
+
+    def _put_off(self, email: LoadedEmail, claim: Claim, wait_s: float, spread_s: float) -> None:
+        """Let it come again later: no attempt is counted, and it is not its fault."""
+        retry_in_s = next_wait_s(claim, wait_s, spread_s)
+        self._recorder.record(postponed(email, claim, self._worker_id, retry_in_s=retry_in_s))
 
     def _put_aside(self, email: LoadedEmail, error: Exception) -> None:
         """The edge of one email's work. Whatever is wrong with it, nothing has left, and the row
@@ -260,24 +271,12 @@ class Delivery:
         reason = permanent_reason(error)
         if reason is None:
             log.warning("delivery.postponed", error=type(error).__name__)
-            retry_in_s = _RETRY_S if isinstance(error, DatabaseUnavailable) else _OUTAGE_RETRY_S
-            settlement = postponed(email, claim, self._worker_id, retry_in_s=retry_in_s)
-        else:
-            log.error("delivery.gave_up", reason=reason, email_id=str(claim.email_id))
-            settlement = given_up(email, claim, self._worker_id, reason)
-            metrics.record_dead_letter(
-                reason, sum(change.event is RecipientEvent.GAVE_UP for change in settlement.changes)
-            )
+            is_short = isinstance(error, DatabaseUnavailable)
+            self._put_off(email, claim, 0.0, _SPREAD_S if is_short else _OUTAGE_SPREAD_S)
+            return
+        log.error("delivery.gave_up", reason=reason, email_id=str(claim.email_id))
+        settlement = given_up(email, claim, self._worker_id, reason)
+        metrics.record_dead_letter(
+            reason, sum(change.event is RecipientEvent.GAVE_UP for change in settlement.changes)
+        )
         self._recorder.record(settlement)
-
-
-async def _send(provider: Provider, outgoing: OutgoingEmail, timeout_s: float) -> SendResult:
-    """What the provider says; raises only what says that nothing has left."""
-    try:
-        return storable(await provider.send(outgoing, timeout_s), outgoing)
-    except (EmailNotBuildable, ProviderBusy):
-        raise
-    except Exception:
-        # The edge to code that may be a plugin's. What it did before it broke is unknown.
-        log.exception("delivery.provider_crashed", provider=provider.name)
-        return same_for_all(outgoing, Outcome.AMBIGUOUS, phase="crashed")

@@ -1,6 +1,7 @@
 """The delivery loop: claims due emails and keeps a fixed number of deliveries going.
 
-It uses Postgres alone. Redis may be away for as long as it likes.
+What is due, claimed and recorded is in Postgres alone. Redis, where accounts' rates are counted and
+breakers' probes are lent, may be away for as long as it likes.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from tallypost_domain.db.pools import Pool
 from tallypost_domain.emails.types import Lane
 from tallypost_domain.queue.loading import LoadedEmail
 from tallypost_worker.delivery import Delivery
+from tallypost_worker.handovers import is_cancellation
 from tallypost_worker.heartbeat import Heartbeat
 from tallypost_worker.lane_claims import LaneClaims
 from tallypost_worker.ready_emails import MOST_BULK, ReadyEmails
@@ -103,7 +105,9 @@ class DeliveryLoop:
             is_unsent = False
             try:
                 is_unsent = not await self._delivery.deliver(email)
-            except Exception:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                if is_cancellation(error):
+                    raise
                 # A mistake of ours. The row stays this worker's until the process ends, and the
                 # sweep then says that its fate is unknown: nothing is lost, nothing is guessed.
                 log.exception("delivery.crashed", email_id=str(email.claim.email_id))

@@ -2,7 +2,8 @@
 
 A delivery takes a place at an account before its email is made ready. It gets one only where
 nothing speaks against the account: its breaker, its own rate, a pause that it asked for, or places
-that are all held by handovers which do not end. Otherwise the next account is asked.
+that are all held by handovers which do not end. Otherwise the next account is asked. Where its
+places are merely in use, the email waits.
 
 Accounts that tenants have of their own are treated in the same way, by their ids; the fleet knows
 of one what its answers have taught, and nothing else.
@@ -69,6 +70,7 @@ class Fleet:
     ) -> None:
         """concurrency is how many deliveries the process has under way at most; warm_share is of
         `router.candidates`."""
+        self.concurrency = concurrency
         self.warm_share = warm_share
         self._accounts = {account.account: account for account in accounts}
         self._breaker = breaker
@@ -78,6 +80,9 @@ class Fleet:
         self._former: WeakSet[Provider] = WeakSet()
         # Until when an account, or a domain at an account, is not asked.
         self._paused: dict[tuple[str, UUID | None], float] = {}
+        # Until when an account has had as many emails as its rate allows; this is no trouble that
+        # anybody has to be told of.
+        self._rate_used_until_s: dict[str, float] = {}
 
     @property
     def platform(self) -> Sequence[str]:
@@ -160,6 +165,7 @@ class Fleet:
         self._breaker.forget(provider.account)
         for key in [key for key in self._paused if key[0] == provider.account]:
             del self._paused[key]
+        self._rate_used_until_s.pop(provider.account, None)
 
     def states(self) -> list[AccountState]:
         """How each account of the platform that reaches outside does, as this process sees it."""
@@ -170,7 +176,7 @@ class Fleet:
     def state_of(self, provider: Provider) -> AccountState:
         """How one account does, the platform's or a tenant's."""
         breaker = self._breaker.state(provider.account)
-        wait_s = self._wait_s(provider.account, None)
+        wait_s = self._trouble_s(provider.account, None)
         if breaker is not BreakerState.CLOSED:
             condition = AccountCondition(breaker.value)
         else:
@@ -191,8 +197,9 @@ class Fleet:
                 continue
             place = await self._desks.enter(way, tenant_id, receivers, is_bulk=is_bulk)
             if place is None:
-                # One that is merely busy gets its mail later: nobody else is to have it.
-                if self._desks.is_bounded(way) and not self._desks.is_stuck(way):
+                # One that is merely busy gets its mail later: nobody else is to have it. The same
+                # goes for receivers that have all they may: others would be as slow for them.
+                if not self._desks.is_stuck(way):
                     return None
                 continue
             try:
@@ -214,7 +221,7 @@ class Fleet:
         key = f"provider:{way.account}"
         decision = await self._limiter.take(key, rate_per_s, max(1, math.ceil(rate_per_s)))
         if not decision.allowed:
-            self._pause(way.account, None, decision.retry_after_s)
+            self._rate_used_until_s[way.account] = self._clock() + decision.retry_after_s
         return decision.allowed
 
     def _pause(self, account: str, domain_id: UUID | None, pause_s: float) -> None:
@@ -223,6 +230,10 @@ class Fleet:
         self._paused[key] = max(until_s, self._paused.get(key, 0.0))
 
     def _wait_s(self, account: str, domain_id: UUID | None) -> float:
+        rate_used_s = self._rate_used_until_s.get(account, 0.0) - self._clock()
+        return max(rate_used_s, self._trouble_s(account, domain_id))
+
+    def _trouble_s(self, account: str, domain_id: UUID | None) -> float:
         now_s = self._clock()
         waits = [self._breaker.wait_s(account)]
         for key in {(account, None), (account, domain_id)}:

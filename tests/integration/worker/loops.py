@@ -126,11 +126,13 @@ async def running_loop(
     policy: RetryPolicy = QUICK,
     look_up_waits: LookUpWaits | None = None,
     create_own: Callable[[OpenedAccount], Provider] = no_accounts,
+    timeout_s: float = 25.0,
 ) -> AsyncIterator[Running]:
     """Deliver until the block ends, and then drain, as a worker process does.
 
     url logs in as tp_deliver; beat_url is where the heart beats, if elsewhere. others are asked
-    after provider; create_own makes the accounts of tenants.
+    after provider; create_own makes the accounts of tenants; timeout_s is of a handover,
+    longer than a test holds one back.
     """
     worker_id = new_id()
     pool = await create_pool(url, size=4, app="test")
@@ -157,7 +159,7 @@ async def running_loop(
             recorder=recorder,
             heartbeat=heartbeat,
             samples=samples,
-            timeout_s=5.0,
+            timeout_s=timeout_s,
             look_up_waits=look_up_waits,
         ),
         recorder=recorder,

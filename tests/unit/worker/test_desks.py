@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 
 from tallypost_core.ids import new_id
+from tallypost_providers.places import Places
+from tallypost_telemetry import metrics
 from tallypost_worker import desks as desks_module
 from tallypost_worker.desks import Desks, Place
 from tests.unit.providers.test_router import Account
@@ -45,6 +47,11 @@ async def enter_all(
     """The places that are given to so many who come one after the other."""
     given = [await enter(desks, way, *receivers, tenant_id=tenant_id) for _ in range(count)]
     return [place for place in given if place is not None]
+
+
+def hand_over(places: Sequence[Place]) -> None:
+    for place in places:
+        place.begin_handover()
 
 
 def release(places: Sequence[Place]) -> None:
@@ -157,11 +164,12 @@ async def test_desks_of_those_who_have_gone_are_forgotten() -> None:
     assert desks.passing == 0
 
 
-async def test_account_whose_places_do_not_come_free_is_stuck() -> None:
+async def test_account_whose_handovers_do_not_end_is_stuck() -> None:
     clock = FakeClock()
     own, other = Account("own"), Account("other")
     desks = Desks([FIRST], 20, clock)
     places = await enter_all(desks, own, 3)
+    hand_over(places)
     assert not desks.is_stuck(own)
     clock.now_s += 3
     assert desks.is_stuck(own)
@@ -174,9 +182,97 @@ async def test_account_whose_places_do_not_come_free_is_stuck() -> None:
 async def test_account_that_was_slow_once_is_not_stuck_as_soon_as_it_is_full() -> None:
     clock = FakeClock()
     desks, own = Desks([FIRST], 20, clock), Account("own")
-    await enter_all(desks, own, 1)
+    hand_over(await enter_all(desks, own, 1))
     clock.now_s += 60
-    await enter_all(desks, own, 2)
+    hand_over(await enter_all(desks, own, 2))
     assert not desks.is_stuck(own)
     clock.now_s += 3
     assert desks.is_stuck(own)
+
+
+async def test_wait_for_something_of_ours_says_nothing_against_an_account() -> None:
+    clock = FakeClock()
+    desks, own = Desks([FIRST], 20, clock), Account("own")
+    places = await enter_all(desks, own, 3)
+    # One that is slow, while two wait for memory or for the database.
+    hand_over(places[:1])
+    clock.now_s += 30
+    assert not desks.is_stuck(own)
+    # They begin: only from here on is anybody kept by the account.
+    hand_over(places[1:])
+    clock.now_s += 1
+    assert not desks.is_stuck(own)
+    clock.now_s += 2
+    assert desks.is_stuck(own)
+
+
+async def test_place_that_was_only_passed_through_does_not_unstick_an_account() -> None:
+    clock = FakeClock()
+    desks, own = Desks([FIRST], 20, clock), Account("own")
+    places = await enter_all(desks, own, 3)
+    hand_over(places)
+    clock.now_s += 3
+    assert desks.is_stuck(own)
+    # It found no connection.
+    places[2].withdraw_handover()
+    release(places[2:])
+    assert not desks.is_stuck(own)
+    again = await enter_all(desks, own, 1)
+    assert desks.is_stuck(own)
+    hand_over(again)
+    release(again)
+    hand_over(await enter_all(desks, own, 1))
+    assert not desks.is_stuck(own)
+
+
+async def test_email_to_many_slow_domains_waits_no_longer_than_one_to_a_single_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    relay = Limited("relay", 1)
+    desks = make(relay)
+    domains = [f"{number}.example" for number in range(20)]
+    for domain in domains:
+        assert await enter(desks, relay, domain) is not None
+    asked: list[float] = []
+
+    async def wait(_: Places, within_s: float, *, is_bulk: bool) -> None:
+        asked.append(within_s)
+        await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(desks_module, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(Places, "take", wait)
+    assert await enter(desks, relay, *domains) is not None
+    assert asked == sorted(asked, reverse=True)
+    assert asked[0] > asked[-1]
+
+
+def entries(bulkhead: str) -> dict[str, float]:
+    """How many asked for a place there, by what came of it."""
+    return {
+        result: metrics.REGISTRY.get_sample_value(
+            "tallypost_bulkhead_entries_total", {"bulkhead": bulkhead, "result": result}
+        )
+        or 0.0
+        for result in ("entered", "full", "late")
+    }
+
+
+async def test_full_desks_are_counted_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desks, own, before = make(FIRST), Account("own"), entries("own_account")
+    places = await enter_all(desks, own, 3)
+    assert await enter(desks, own) is None
+    monkeypatch.setattr(desks_module, "PATIENCE_S", 60.0)
+    waiting = [asyncio.create_task(enter(desks, own)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await enter_all(desks, own, 5) == []
+    after = entries("own_account")
+    assert {result: after[result] - before[result] for result in after} == {
+        "entered": 3,
+        "late": 1,
+        "full": 5,
+    }
+    assert capsys.readouterr().out.count("bulkhead.full") == 1
+    release(places)
+    release([place for place in await asyncio.gather(*waiting) if place is not None])

@@ -14,7 +14,9 @@ from tallypost_providers.types import Outcome, SendResult
 from tallypost_resilience.breaker import Breaker, BreakerOpen
 from tallypost_resilience.circuit import BreakerConfig, BreakerState, Circuit, Ticket, Verdict
 from tallypost_resilience.limiter import LocalLimiter
+from tallypost_worker import desks as desks_module
 from tallypost_worker import fleet as fleet_module
+from tallypost_worker.desks import Place
 from tallypost_worker.fleet import BREAKER, Fleet
 from tests.unit.providers.emails import make_email
 from tests.unit.providers.test_router import Account
@@ -180,23 +182,72 @@ async def test_account_whose_rate_is_used_up_is_passed_over(
     assert [await taken(fleet, accounts) for _ in range(2)] == ["first", "second"]
 
 
+async def test_account_at_its_own_rate_has_not_asked_for_a_pause(
+    fleet: Fleet, accounts: tuple[Account, Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "PATIENCE_S", 0.01)
+    accounts[0].rate_per_s = 0.1
+    assert [await taken(fleet, accounts[:1]) for _ in range(2)] == ["first", None]
+    assert fleet.shortest_wait_s(accounts[:1], DOMAIN) == 10
+    state = fleet.state_of(accounts[0])
+    assert (state.condition, state.wait_s) == (AccountCondition.WELL, None)
+    await ask(fleet, accounts[0], answer(Outcome.THROTTLED, pause_s=3.0))
+    state = fleet.state_of(accounts[0])
+    assert (state.condition, state.wait_s) == (AccountCondition.PAUSED, 3)
+
+
+async def hand_over(fleet: Fleet, account: Account, count: int) -> list[Place]:
+    """So many handovers that have begun."""
+    given = [await fleet.take([account], DOMAIN, tenant_id=TENANT) for _ in range(count)]
+    places = [place for place in given if place is not None]
+    assert len(places) == count
+    for place in places:
+        place.begin_handover()
+    return places
+
+
 async def test_account_that_hangs_is_passed_over_and_a_busy_one_is_waited_for(
     fleet: Fleet, accounts: tuple[Account, Account], clock: FakeClock
 ) -> None:
-    places = [await fleet.take(accounts[:1], DOMAIN, tenant_id=TENANT) for _ in range(6)]
+    places = await hand_over(fleet, accounts[0], 6)
     waiting = asyncio.create_task(taken(fleet, accounts))
     await asyncio.sleep(0)
-    assert places[0] is not None
-    with places[0]:
-        """It comes to its end."""
+    places[0].release()
     assert await waiting == "first"
-    places[0] = await fleet.take(accounts[:1], DOMAIN, tenant_id=TENANT)
+    await hand_over(fleet, accounts[0], 1)
     clock.now_s += 3
     assert await taken(fleet, accounts) == "second"
-    assert places[1] is not None
-    with places[1]:
-        """One handover ends after all, so they do not hang."""
+    # One handover ends after all, so they do not hang.
+    places[1].release()
     assert await taken(fleet, accounts) == "first"
+
+
+async def test_account_that_is_busy_for_longer_than_anybody_waits_keeps_its_mail(
+    fleet: Fleet,
+    accounts: tuple[Account, Account],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(desks_module, "PATIENCE_S", 0.01)
+    places = await hand_over(fleet, accounts[0], 6)
+    for place in places:
+        clock.now_s += 1
+        assert await taken(fleet, accounts) is None
+        place.release()
+        assert await taken(fleet, accounts) == "first"
+        await hand_over(fleet, accounts[0], 1)
+
+
+async def test_receiver_that_is_busy_keeps_its_mail_from_the_next_account(
+    fleet: Fleet, accounts: tuple[Account, Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desks_module, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(accounts[0], "connections_per_domain", 1, raising=False)
+    places = [
+        await fleet.take(accounts, DOMAIN, tenant_id=TENANT, receivers=[receiver])
+        for receiver in ("slow.example", "slow.example", "other.example")
+    ]
+    assert [place and place.provider.account for place in places] == ["first", None, "first"]
 
 
 async def test_lone_account_may_use_the_whole_process(clock: FakeClock) -> None:
@@ -285,7 +336,10 @@ async def test_account_of_a_tenant_that_is_busy_keeps_its_mail_and_one_that_hang
     )
     ways = [own, platform]
     busy = [await fleet.take(ways, DOMAIN, tenant_id=TENANT) for _ in range(2)]
-    assert [place.provider.account for place in busy if place is not None] == ["own", "own"]
+    for held in busy:
+        assert held is not None
+        assert held.provider is own
+        held.begin_handover()
     waiting = asyncio.create_task(fleet.take(ways, DOMAIN, tenant_id=TENANT))
     await asyncio.sleep(0)
     assert await fleet.take(ways, DOMAIN, tenant_id=TENANT) is None
