@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, Final, cast
+from uuid import UUID
 
 import structlog
 
@@ -18,6 +19,10 @@ LOOK_EVERY_S: Final = 1.0
 # Much shorter than what a check is leased for.
 TIMEOUT_S: Final = 30.0
 _AT_ONCE: Final = 10
+_NOT_OPENED: Final = (
+    "its secrets cannot be opened; give them again, and if that fails too, an operator has to "
+    "bring back the key that they were stored with"
+)
 
 log = structlog.get_logger()
 
@@ -30,7 +35,8 @@ class AccountChecks:
         self._pool = pool
         self._directory = directory
         self._accounts = accounts
-        self._running: set[asyncio.Task[None]] = set()
+        # By tenant.
+        self._running: dict[UUID, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Check what is due until cancelled; a check that takes its time holds up no other."""
@@ -45,23 +51,30 @@ class AccountChecks:
                     log.exception("account_checks.crashed")
                 await asyncio.sleep(LOOK_EVERY_S)
         finally:
-            for task in self._running:
+            for task in self._running.values():
                 task.cancel()
 
     async def begin_due(self) -> None:
-        """Begin checks that somebody wants, one of each tenant, as many as there is room for."""
+        """Begin checks that somebody wants, as many as there is room for.
+
+        One of each tenant is under way at a time: accounts that hang hold up no other tenant's.
+        """
         room = _AT_ONCE - len(self._running)
         if room <= 0:
             return
-        for check in await checks.list_due(self._pool, max_rows=room):
-            task = asyncio.create_task(self._check(check))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        due = await checks.list_due(self._pool, max_rows=room, without_tenants=self._running)
+        for check in due:
+            self._begin(check)
 
     async def check_due(self) -> None:
         """Begin them, and wait until they are made."""
         await self.begin_due()
-        await asyncio.gather(*self._running)
+        await asyncio.gather(*self._running.values())
+
+    def _begin(self, check: AccountCheck) -> None:
+        task = asyncio.create_task(self._check(check))
+        self._running[check.tenant_id] = task
+        task.add_done_callback(lambda _: self._running.pop(check.tenant_id))
 
     async def _check(self, check: AccountCheck) -> None:
         try:
@@ -70,7 +83,7 @@ class AccountChecks:
                 return
             account = await self._directory.find_account(check.tenant_id, check.account_id)
             if account is None:
-                steps = [_unusable("its secrets cannot be opened; give them again")]
+                steps = [_unusable(_NOT_OPENED)]
             else:
                 steps = await self._ask(account)
             await checks.record_check(self._pool, check, steps, changed_at)

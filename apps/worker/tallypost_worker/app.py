@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine
 import structlog
 
 from tallypost_core.collector import spare_the_collector
+from tallypost_core.crypto import KeyRing
 from tallypost_core.errors import AppError
 from tallypost_core.settings.apps import WorkerSettings
 from tallypost_domain.db.errors import AWAY, DatabaseUnavailable
@@ -16,7 +17,6 @@ from tallypost_domain.queue.depths import LaneDepth, measure_depth
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.queue.sweeps import SWEEP_EVERY_S, sweep_abandoned
 from tallypost_providers.account_settings import load_worker_or_exit
-from tallypost_resilience.retry import RetryPolicy
 from tallypost_telemetry import logging, metrics, serving, tracing
 from tallypost_telemetry.checks.postgres import check_postgres
 from tallypost_telemetry.ops import OpsApp
@@ -93,7 +93,7 @@ async def _work(
             background = [
                 tasks.create_task(due.listen(stop)),
                 tasks.create_task(due.refresh(stop)),
-                tasks.create_task(_sweep(deliver_pool, heartbeat, retry_policy(settings))),
+                tasks.create_task(_sweep(deliver_pool, heartbeat, settings)),
                 tasks.create_task(_measure(deliver_pool)),
                 tasks.create_task(run_chores(chore_pool, settings.redis.url)),
                 tasks.create_task(parts.samples.run(chore_pool)),
@@ -151,13 +151,15 @@ async def _close(name: str, closing: Awaitable[None]) -> None:
         log.exception("worker.provider_not_closed", provider=name)
 
 
-async def _sweep(pool: Pool, heartbeat: Heartbeat, policy: RetryPolicy) -> None:
+async def _sweep(pool: Pool, heartbeat: Heartbeat, settings: WorkerSettings) -> None:
+    policy = retry_policy(settings)
+    peppers = KeyRing.from_setting(settings.secrets.peppers.reveal())
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         if heartbeat.steady_s < _STEADY_BEFORE_SWEEP_S:
             continue
         try:
-            swept = await sweep_abandoned(pool, policy)
+            swept = await sweep_abandoned(pool, policy, peppers)
             released = await release_held(pool)
         except DatabaseUnavailable as error:
             log.warning("sweep.failed", error=error.code)

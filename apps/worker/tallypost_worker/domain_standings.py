@@ -6,8 +6,8 @@ verified domain is registered at each such account, and asked about until it sta
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -15,7 +15,6 @@ import structlog
 from tallypost_core.clock import monotonic_s
 from tallypost_core.crypto import CryptoError
 from tallypost_core.errors import AppError
-from tallypost_core.ids import parse_id
 from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.db.pools import Pool
 from tallypost_domain.domains.signing import SigningKeyDirectory
@@ -26,6 +25,7 @@ from tallypost_domain.routing.types import DomainRecord, OpenedAccount
 from tallypost_providers.errors import ProviderBusy, ProviderError
 from tallypost_providers.provider_domains import KNOWS_DOMAINS, DomainStanding, ProviderDomain
 from tallypost_providers.types import Provider
+from tallypost_worker.handovers import is_cancellation
 from tallypost_worker.tenant_accounts import TenantAccounts
 
 LOOK_EVERY_S: Final = 5.0
@@ -33,12 +33,20 @@ NEW_EVERY_S: Final = 15.0
 """To see what is new, all domains are compared with all accounts."""
 # Shorter than what a pair is leased for.
 _TIMEOUT_S: Final = 60.0
-_AT_ONCE: Final = 4
-_MAX_ROWS: Final = 500
+_NEW_AT_ONCE: Final = 500
+# Whatever hangs holds up no other: each account of the platform has a turn of its own, and so has
+# each tenant for its accounts.
+_PLATFORM_ROWS: Final = 40
+_QUESTIONS_AT_ONCE: Final = 4
+_TENANTS_AT_ONCE: Final = 6
+_OWN_ROWS: Final = 10
 
 log = structlog.get_logger()
 
+K = TypeVar("K", str, UUID)
 Question = Callable[[ProviderDomain], Awaitable[DomainStanding]]
+Turn = str | UUID
+"""An account of the platform by its name, or a tenant with accounts of its own."""
 
 
 class DomainStandings:
@@ -62,55 +70,76 @@ class DomainStandings:
         self._directory = directory
         self._accounts = accounts
         self._keys = keys
+        self._running: dict[Turn, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Ask whatever is due until cancelled."""
+        """Ask whatever is due until cancelled; an account that takes its time holds up no other."""
         look_for_new_at_s = 0.0
-        while True:
-            try:
-                if monotonic_s() >= look_for_new_at_s:
-                    look_for_new_at_s = monotonic_s() + NEW_EVERY_S
-                    await self.find_new()
-                await self.ask_due()
-            except DatabaseUnavailable as error:
-                log.warning("domain_standings.failed", error=error.code)
-            except Exception:
-                # The edge of this task: deliveries go on by what is known.
-                log.exception("domain_standings.crashed")
-            await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            while True:
+                try:
+                    if monotonic_s() >= look_for_new_at_s:
+                        look_for_new_at_s = monotonic_s() + NEW_EVERY_S
+                        await self.find_new()
+                    await self.begin_due()
+                except DatabaseUnavailable as error:
+                    log.warning("domain_standings.failed", error=error.code)
+                except Exception:
+                    # The edge of this task: deliveries go on by what is known.
+                    log.exception("domain_standings.crashed")
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            for task in self._running.values():
+                task.cancel()
 
     async def find_new(self) -> None:
         """Note domains that were verified, and accounts that were made, since the last time."""
-        await standings.add_new(self._pool, [*self._platform], KNOWS_DOMAINS, max_rows=_MAX_ROWS)
+        await standings.add_new(self._pool, [*self._platform], KNOWS_DOMAINS, max_rows=_NEW_AT_ONCE)
+
+    async def begin_due(self) -> None:
+        """Begin to ask about the pairs of account and domain whose time has come.
+
+        Of the platform's accounts only those that this worker has: the others may be another
+        worker's, whose settings are newer.
+        """
+        free = [name for name in self._platform if name not in self._running]
+        due = await standings.list_due(self._pool, free, max_rows_of_each=_PLATFORM_ROWS)
+        for name, pairs in _grouped(due, lambda pair: pair.account).items():
+            self._begin(name, self._ask_platforms(pairs, self._platform[name]))
+        busy = [turn for turn in self._running if isinstance(turn, UUID)]
+        if len(busy) >= _TENANTS_AT_ONCE:
+            return
+        own = await standings.list_due_own(
+            self._pool,
+            without_tenants=busy,
+            max_tenants=_TENANTS_AT_ONCE - len(busy),
+            max_rows_of_each=_OWN_ROWS,
+        )
+        for tenant_id, pairs in _grouped(own, lambda pair: pair.tenant_id).items():
+            self._begin(tenant_id, self._ask_owns(pairs))
 
     async def ask_due(self) -> None:
-        """Ask about the pairs of account and domain whose time has come."""
-        groups: defaultdict[tuple[UUID, str], list[AccountDomain]] = defaultdict(list)
-        for pair in await standings.list_due(self._pool, max_rows=_MAX_ROWS):
-            groups[pair.tenant_id, pair.account].append(pair)
-        turns = asyncio.Semaphore(_AT_ONCE)
+        """Begin to ask, and wait until everything was asked that was begun."""
+        await self.begin_due()
+        await asyncio.gather(*self._running.values())
 
-        async def ask(pairs: list[AccountDomain]) -> None:
-            async with turns:
-                await self._ask_about_all(pairs)
+    def _begin(self, turn: Turn, asking: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(_guarded(asking))
+        self._running[turn] = task
+        task.add_done_callback(lambda _: self._running.pop(turn))
 
-        results = await asyncio.gather(*map(ask, groups.values()), return_exceptions=True)
+    async def _ask_platforms(self, pairs: Iterable[AccountDomain], question: Question) -> None:
+        """Pairs of one account of the platform, of all tenants."""
+        left = iter(pairs)
+        askers = (self._ask_each(left, question) for _ in range(_QUESTIONS_AT_ONCE))
+        results = await asyncio.gather(*askers, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _ask_about_all(self, pairs: Sequence[AccountDomain]) -> None:
+    async def _ask_owns(self, pairs: Sequence[AccountDomain]) -> None:
         """Pairs of one account of one tenant: to make it costs more than to ask."""
-        tenant_id, _, account = pairs[0]
-        question = self._platform.get(account)
-        if question is not None:
-            await self._ask_each(pairs, question)
-            return
-        account_id = parse_id(account)
-        if account_id is None:
-            # The platform's, of another worker's settings or of none any more.
-            await self._settle_each(pairs, standings.put_off)
-            return
+        tenant_id, account_id = pairs[0].tenant_id, UUID(pairs[0].account)
         stored = await self._directory.find_account(tenant_id, account_id)
         if stored is None and not await self._directory.has_account(tenant_id, account_id):
             await self._settle_each(pairs, standings.forget)
@@ -161,12 +190,33 @@ class DomainStandings:
             reason = error.message if isinstance(error, ProviderError) else "It did not answer."
             await standings.record_not_said(self._pool, claimed, reason)
             log.info("domain_standings.not_said", error=type(error).__name__)
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if is_cancellation(error):
+                raise
             # The edge to code that may be a plugin's: the others are asked all the same.
             log.exception("domain_standings.provider_crashed", error=type(error).__name__)
             await standings.record_not_said(self._pool, claimed, "It could not be asked.")
         else:
             await standings.record_standing(self._pool, claimed, _as_stored(said))
+
+
+async def _guarded(asking: Coroutine[None, None, None]) -> None:
+    try:
+        await asking
+    except DatabaseUnavailable as error:
+        log.warning("domain_standings.failed", error=error.code)
+    except Exception:
+        # The edge of this task, which nobody awaits: what it leaves stays due, or its lease ends.
+        log.exception("domain_standings.crashed")
+
+
+def _grouped(
+    pairs: Iterable[AccountDomain], key: Callable[[AccountDomain], K]
+) -> Mapping[K, list[AccountDomain]]:
+    groups: defaultdict[K, list[AccountDomain]] = defaultdict(list)
+    for pair in pairs:
+        groups[key(pair)].append(pair)
+    return groups
 
 
 def _find_question(provider: Provider) -> Question | None:

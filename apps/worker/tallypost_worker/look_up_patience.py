@@ -15,7 +15,8 @@ class Patience:
 
     It counts from the first look-up that failed and not from the silence: an email that nobody
     asked about during an outage, or while its tenant was on hold, has all of it left. A process
-    that starts has forgotten, which lets an email wait longer and sends nothing sooner.
+    that starts has forgotten, which lets an email wait longer and sends nothing sooner; for the
+    rest there is `LookUpWaits.longest_s`.
     """
 
     def __init__(self, patience_s: float, clock_s: Callable[[], float]) -> None:

@@ -3,7 +3,7 @@
 Whoever is found is settled by it. For the others the stream's policy counts once the provider's
 records can be late no longer. Until then the email waits in its queue row, and no attempt is
 counted, so that a worker may end at any point between two questions. A question that was not put
-proves nothing: it is put off, however old the silence is.
+proves nothing: it is put off, however old the silence is, unless it never can be put.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from tallypost_core import clock
 from tallypost_domain.db.errors import DatabaseUnavailable
+from tallypost_domain.emails.types import ASKED
 from tallypost_domain.queue.loading import LoadedEmail, Silence
 from tallypost_providers.base import clip
 from tallypost_providers.errors import LookUpFailed, LookUpRefused, ProviderBusy
@@ -43,7 +44,7 @@ _LONGEST_PAUSE_S: Final = 600.0
 _NOT_FOUND: Final = "not found when the provider was asked"
 _NOT_TOLD: Final = "the provider was asked and did not tell in time"
 _NOT_OPENED: Final = "the account that was silent could not be opened to be asked"
-_NOT_ASKED: Final = "the account that was silent cannot be asked any more"
+_NOT_THERE: Final = "the account that was silent cannot be asked any more"
 
 log = structlog.get_logger()
 
@@ -60,6 +61,9 @@ class LookUpWaits(Struct, frozen=True, kw_only=True):
     patience_s: float = 3600.0
     """From the first look-up of an email that failed in a process: a provider that has still not
     told is not waited for any longer."""
+    longest_s: float = 6 * 3600.0
+    """From the silence: whoever is asked about in vain later than this is not waited for, whichever
+    process asked before. A provider that says when it wants to be asked again is not meant."""
     pause_s: float = 30.0
     """During which an account is not asked that did not tell, and named no time itself."""
     spread_s: float = 30.0
@@ -83,6 +87,8 @@ class _Told(Struct, frozen=True, kw_only=True):
     """None where the provider did not tell."""
     was_asked: bool = True
     refusal: str | None = None
+    has_named_time: bool = False
+    """It did not tell, and said when it wants to be asked again."""
     duration_s: float = 0.0
 
 
@@ -122,7 +128,7 @@ class LookUps:
             return False
         pause = self._find_pause(silence.account)
         if pause is not None and pause.refusal is not None:
-            self._leave_to_policy(email, silence, pause.refusal)
+            self._leave_to_policy(email, silence, pause.refusal, was_asked=False)
         elif pause is not None:
             self._put_off(email, silence, pause.until_s - self._clock_s())
         elif self._has_no_place(silence.account):
@@ -148,19 +154,22 @@ class LookUps:
             async with self._routes.opened(tenant_id, silence.account) as provider:
                 account = None if provider is None else find_look_up(provider)
                 if account is None:
-                    self._leave_to_policy(email, silence, _NOT_ASKED)
+                    self._leave_to_policy(email, silence, _NOT_THERE, was_asked=False)
                     return
                 told = await self._ask(account, silence, email_id)
         except DatabaseUnavailable:
             self._put_off(email, silence, 0.0)
         except AccountNotUsable:
-            self._put_off_or_leave(email, silence, self._waits.pause_s, _NOT_OPENED)
+            if self._patience.is_over(email.claim.email_id, silence.age_s):
+                self._leave_to_policy(email, silence, _NOT_OPENED, was_asked=False)
+            else:
+                self._put_off(email, silence, self._waits.pause_s)
         else:
             self._conclude(email, silence, told)
 
     async def _ask(self, account: LooksUp, silence: Silence, email_id: UUID) -> _Told:
         started_s = self._clock_s()
-        found, was_asked, refusal, pause_s = None, True, None, None
+        found, was_asked, refusal, pause_s, has_named_time = None, True, None, None, False
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 found = _read(await account.look_up(email_id))
@@ -168,6 +177,7 @@ class LookUps:
             was_asked = False
         except LookUpFailed as error:
             pause_s = error.retry_after_s or self._waits.pause_s
+            has_named_time = error.retry_after_s is not None
             if isinstance(error, LookUpRefused):
                 refusal = clip(error.message)
             log.warning("look_up.failed", provider=silence.provider, error=error.code)
@@ -184,6 +194,7 @@ class LookUps:
             found=found,
             was_asked=was_asked,
             refusal=refusal,
+            has_named_time=has_named_time,
             duration_s=self._clock_s() - started_s,
         )
 
@@ -194,11 +205,12 @@ class LookUps:
         if told.found is None:
             metrics.record_look_up(silence.provider, "failed")
             if told.refusal is not None:
-                self._leave_to_policy(email, silence, told.refusal)
+                self._leave_to_policy(email, silence, told.refusal, was_asked=True)
+            elif self._is_out_of_patience(email, silence, told):
+                self._leave_to_policy(email, silence, _NOT_TOLD, was_asked=True)
             else:
                 pause = self._find_pause(silence.account)
-                wait_s = pause.until_s - self._clock_s() if pause else 0.0
-                self._put_off_or_leave(email, silence, wait_s, _NOT_TOLD)
+                self._put_off(email, silence, pause.until_s - self._clock_s() if pause else 0.0)
             return
         self._patience.forget(email.claim.email_id)
         messages = {address_key(message.address): message for message in told.found}
@@ -235,21 +247,18 @@ class LookUps:
         left_s = self._waits.window_s - silence.age_s
         return min(self._waits.again_s, left_s) if left_s > 0 else None
 
-    def _put_off_or_leave(
-        self, email: LoadedEmail, silence: Silence, wait_s: float, why: str
-    ) -> None:
-        """Put off a look-up that failed, unless this email's have failed for too long."""
-        if self._patience.is_over(email.claim.email_id, silence.age_s):
-            self._leave_to_policy(email, silence, why)
-        else:
-            self._put_off(email, silence, wait_s)
+    def _is_out_of_patience(self, email: LoadedEmail, silence: Silence, told: _Told) -> bool:
+        is_too_old = silence.age_s >= self._waits.longest_s and not told.has_named_time
+        return self._patience.is_over(email.claim.email_id, silence.age_s) or is_too_old
 
     def _put_off(self, email: LoadedEmail, silence: Silence, wait_s: float) -> None:
         most_s = max(self._waits.spread_s, min(silence.age_s, self._waits.patience_s) / 2)
         spread_s = random.uniform(0, most_s)  # noqa: S311 - nothing secret
         self._recorder.record(put_off_look_up(email, self._worker_id, max(wait_s, 0.0) + spread_s))
 
-    def _leave_to_policy(self, email: LoadedEmail, silence: Silence, why: str) -> None:
+    def _leave_to_policy(
+        self, email: LoadedEmail, silence: Silence, why: str, *, was_asked: bool
+    ) -> None:
         self._patience.forget(email.claim.email_id)
         self._recorder.record(
             looked_up(
@@ -258,7 +267,7 @@ class LookUps:
                 silence,
                 {},
                 missing=why,
-                evidence={},
+                evidence={} if was_asked else {ASKED: "no"},
                 duration_s=0.0,
                 look_up_in_s=None,
             )

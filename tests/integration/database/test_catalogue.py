@@ -39,6 +39,7 @@ SYSTEM_FUNCTIONS = {
     "count_queue_states",
     "list_due_account_checks",
     "list_due_account_domains",
+    "list_due_own_account_domains",
     "list_new_account_domains",
     "feed_subscribers",
     "list_due_event_deliveries",

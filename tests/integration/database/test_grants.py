@@ -144,7 +144,10 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "event_subscribers": "INSERT, SELECT, UPDATE",
         "events": "SELECT",
-        "provider_accounts": "SELECT, UPDATE (check_due_at, check_steps, checked_at)",
+        "provider_accounts": (
+            "SELECT (changed_at, check_due_at, id, tenant_id), "
+            "UPDATE (check_due_at, check_steps, checked_at)"
+        ),
         "workers": "SELECT (id)",
     },
 }
@@ -188,6 +191,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "list_due_account_checks",
         "list_due_account_domains",
         "list_due_event_deliveries",
+        "list_due_own_account_domains",
         "list_new_account_domains",
     },
 }

@@ -7,7 +7,7 @@ from tallypost_domain.queue.sweeps import sweep_abandoned
 from tallypost_domain.queue.types import Claim, Settlement
 from tallypost_providers.types import Outcome
 from tests.integration.queue.harness import POLICY, Harness, settlement
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 
 
 class Frozen:
@@ -22,7 +22,7 @@ async def _freeze(queue: Harness, tenant: SeededTenant, *, lane: str = "transact
     worker = await queue.start_worker()
     (claim,) = await queue.hand_over(worker, tenant, lane=lane)
     await queue.age_beat(worker, LEASE_S + 1)
-    swept = await sweep_abandoned(queue.pool, POLICY)
+    swept = await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     assert (swept.released, swept.unconfirmed) == (0, 1)
     return Frozen(worker, claim)
 

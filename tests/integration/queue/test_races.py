@@ -18,7 +18,7 @@ from tallypost_domain.queue.sweeps import sweep_abandoned
 from tallypost_domain.queue.types import Claim, Settlement
 from tallypost_providers.types import Outcome
 from tests.integration.queue.harness import POLICY, Harness, hours, settlement
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 
 ROUNDS = 40
 
@@ -205,7 +205,7 @@ class Crowd:
     async def sweep(self) -> None:
         """Free rows of the dead."""
         while not self.is_over:
-            await sweep_abandoned(self._queue.pool, POLICY)
+            await sweep_abandoned(self._queue.pool, POLICY, PEPPERS)
             self.turns += 1
             await asyncio.sleep(0.005)
 

@@ -14,7 +14,7 @@ from tallypost_domain.queue.types import Settlement
 from tallypost_domain.queue.unconfirmed_decisions import Settled, settle_as_sent
 from tests.integration.queue.harness import POLICY, Harness
 from tests.integration.queue.people import Person
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 
 KEY = Actor(kind="api_key", id=new_id())
 
@@ -33,7 +33,7 @@ async def _freeze(
     (claim,) = await queue.hand_over(frozen, tenant)
     late = await queue.settle(frozen, claim, outcome)
     await queue.age_beat(frozen, LEASE_S + 1)
-    await sweep_abandoned(queue.pool, POLICY)
+    await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     assert (await queue.statuses(tenant, email_id))["email"] == "unconfirmed"
     return email_id, frozen, late
 

@@ -1,17 +1,32 @@
 """Sweeping: rows of dead workers go on, those of living ones are never touched."""
 
 import asyncio
+import datetime as dt
 
 import pytest
+from sqlalchemy import text
 
 from tallypost_domain.queue.claims import LEASE_S, beat, sign_off
 from tallypost_domain.queue.sweeps import WORKER_LOST, Swept, sweep_abandoned
-from tests.integration.queue.harness import POLICY, Harness, ids
-from tests.support.database import SeededTenant
+from tallypost_domain.suppressions.service import suppress
+from tests.integration.queue.harness import POLICY, Harness, hours, ids
+from tests.support.database import PEPPERS, SeededTenant
+
+
+async def _suppress(queue: Harness, owner: SeededTenant, address: str, ago: dt.timedelta) -> None:
+    async with queue.database.session("tp_cli", owner.id) as session:
+        await suppress(session, owner.id, "live", address, origin="manual", peppers=PEPPERS)
+        await session.execute(
+            text(
+                "UPDATE suppressions SET created_at = created_at - CAST(:ago AS interval)"
+                " WHERE created_at = now()"
+            ),
+            {"ago": ago},
+        )
 
 
 async def _sweep(queue: Harness) -> tuple[int, int]:
-    swept: Swept = await sweep_abandoned(queue.pool, POLICY)
+    swept: Swept = await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     return swept.released, swept.unconfirmed
 
 
@@ -59,6 +74,34 @@ async def test_row_that_may_have_left_is_listed_and_sent_again_on_the_transactio
     assert claim.attempt == 2
     (email,) = await queue.load(claim)
     assert {to.address for to in email.recipients} == {"a@r.test", "b@r.test"}
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+async def test_whoever_was_suppressed_before_the_handover_is_not_in_doubt(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant, *, is_bulk: bool
+) -> None:
+    add, lane = (queue.add_bulk, "bulk") if is_bulk else (queue.add, "transactional")
+    owners = (tenant, other_tenant)
+    added = [(await add(owner, to=["a@r.test", "b@r.test", "c@r.test"]))[0] for owner in owners]
+    # One before the rows were due, of one tenant; and one perhaps after the email was loaded.
+    await _suppress(queue, tenant, "b@r.test", hours(1))
+    await _suppress(queue, tenant, "c@r.test", hours(0))
+    dead = await queue.start_worker()
+    await queue.hand_over(dead, *owners, lane=lane)
+    await queue.age_beat(dead, LEASE_S + 1)
+    assert await _sweep(queue) == (0, 2)
+    doubt = {"a": "unconfirmed", "c": "unconfirmed", "email": "unconfirmed"}
+    assert await queue.statuses(tenant, added[0]) == {**doubt, "b": "queued"}
+    assert await queue.statuses(other_tenant, added[1]) == {**doubt, "b": "unconfirmed"}
+    (attempt,) = await queue.fetch(tenant, "SELECT recipients FROM attempts")
+    assert attempt["recipients"].count("recipient_id") == 2
+
+    # It is put on record with the next handover, or where there is none, by itself.
+    await queue.make_due(tenant, added[0])
+    (claim,) = await queue.claim(await queue.start_worker(), tenant, lane=lane)
+    (email,) = await queue.load(claim)
+    suppressed = {to.address for to in email.recipients if to.is_suppressed}
+    assert suppressed == ({"b@r.test"} if is_bulk else {"b@r.test", "c@r.test"})
 
 
 async def test_row_that_may_have_left_is_listed_and_put_aside_on_the_bulk_lane(

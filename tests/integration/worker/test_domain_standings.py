@@ -1,7 +1,9 @@
 """Each verified domain is registered at each account that has to know it, and asked about."""
 
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple, cast
 from uuid import UUID
 
 import pytest
@@ -15,15 +17,17 @@ from tallypost_domain.routing import accounts, standings
 from tallypost_domain.routing.accounts import NewAccount
 from tallypost_domain.routing.directory import RoutingDirectory
 from tallypost_domain.routing.standings import NewStanding
-from tallypost_domain.routing.types import StandingView
+from tallypost_domain.routing.types import OpenedAccount, StandingView
 from tallypost_providers.errors import DomainNotChecked
 from tallypost_providers.provider_domains import DomainStanding, ProviderDomain, WantedRecord
+from tallypost_providers.types import Provider
 from tallypost_simulators.ses_account import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from tallypost_simulators.ses_simulator import SESSimulator
+from tallypost_worker import domain_standings
 from tallypost_worker.domain_standings import DomainStandings
 from tallypost_worker.tenant_accounts import TenantAccounts
 from tests.integration.routing.samples import ACTOR, create
-from tests.integration.worker.loops import FakeProvider
+from tests.integration.worker.loops import FakeProvider, until
 from tests.support.database import KEY_RING, Database, SeededTenant
 
 RECORD = WantedRecord(type="CNAME", name="s1._domainkey.example.com", value="x", is_found=False)
@@ -44,10 +48,13 @@ class Knowing(FakeProvider):
         super().__init__()
         self.asked: list[ProviderDomain] = []
         self.verified: set[str] = set()
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def ensure_domain(self, domain: ProviderDomain) -> DomainStanding:
         self.asked.append(domain)
+        await self.gate.wait()
         if self.fault is not None:
             raise self.fault
         if domain.name in self.verified:
@@ -55,11 +62,42 @@ class Knowing(FakeProvider):
         return DomainStanding(is_verified=False, records=(RECORD,), detail="not seen yet")
 
 
+class Own:
+    """Accounts of tenants as a worker makes them, some of which hang until the gate is open."""
+
+    def __init__(self) -> None:
+        self.asked: list[UUID] = []
+        self.hanging: set[UUID] = set()
+        self.gate = asyncio.Event()
+
+    @asynccontextmanager
+    async def opened(self, account: OpenedAccount) -> AsyncIterator[Knowing]:
+        """An account, and note that its tenant's was asked for."""
+        self.asked.append(account.tenant_id)
+        made = Knowing()
+        if account.tenant_id in self.hanging:
+            made.gate = self.gate
+        yield made
+
+
 class Stage(NamedTuple):
     database: Database
     pool: Pool
+    deliver: Pool
     platform: Knowing
     standings: DomainStandings
+
+    def of_platform(
+        self, platform: Mapping[str, Provider], own: Own | None = None
+    ) -> DomainStandings:
+        """Another worker, with these accounts of the platform."""
+        return DomainStandings(
+            self.pool,
+            platform,
+            RoutingDirectory(self.deliver, KEY_RING),
+            cast("TenantAccounts", own or Own()),
+            SigningKeyDirectory(self.deliver, KEY_RING),
+        )
 
     async def ask(self) -> None:
         """As the worker does, time after time."""
@@ -102,7 +140,7 @@ async def stage(database: Database, ses: SESSimulator) -> AsyncIterator[Stage]:
             TenantAccounts(TenantAccountsSettings(ses_endpoint=ses.url)),
             SigningKeyDirectory(deliver, KEY_RING),
         )
-        yield Stage(database, pool, platform, asking)
+        yield Stage(database, pool, deliver, platform, asking)
 
 
 async def test_domain_is_made_known_with_its_keys_and_its_missing_records_are_kept(
@@ -148,10 +186,13 @@ async def test_domain_that_stays_unverified_is_asked_about_ever_more_rarely(
     [
         (DomainNotChecked("It was busy."), "It was busy."),
         (RuntimeError("secret words"), "It could not be asked."),
+        (SystemExit(0), "It could not be asked."),
+        # Of a task of its own, which it has ended.
+        (asyncio.CancelledError(), "It could not be asked."),
     ],
 )
 async def test_provider_that_does_not_say_changes_nothing_that_was_known(
-    stage: Stage, tenant: SeededTenant, fault: Exception, told: str
+    stage: Stage, tenant: SeededTenant, fault: BaseException, told: str
 ) -> None:
     stage.platform.fault = fault
     await stage.ask()
@@ -170,7 +211,7 @@ async def test_provider_that_does_not_say_changes_nothing_that_was_known(
 
 async def test_pair_is_asked_about_by_one_worker(stage: Stage, tenant: SeededTenant) -> None:
     await standings.add_new(stage.pool, ["knowing"], [], max_rows=10)
-    due = await standings.list_due(stage.pool, max_rows=10)
+    due = await standings.list_due(stage.pool, ["knowing"], max_rows_of_each=10)
     (mine,) = (pair for pair in due if pair.tenant_id == tenant.id)
     claimed = await standings.claim(stage.pool, mine)
     assert claimed is not None
@@ -185,7 +226,7 @@ async def test_answer_to_an_old_question_does_not_stand_in_the_way_of_a_new_one(
     await standings.add_new(stage.pool, ["knowing"], [], max_rows=10)
     (mine,) = (
         pair
-        for pair in await standings.list_due(stage.pool, max_rows=10)
+        for pair in await standings.list_due(stage.pool, ["knowing"], max_rows_of_each=10)
         if pair.tenant_id == tenant.id
     )
     claimed = await standings.claim(stage.pool, mine)
@@ -198,17 +239,82 @@ async def test_answer_to_an_old_question_does_not_stand_in_the_way_of_a_new_one(
         await standings.record_not_said(stage.pool, claimed, "It was busy.")
     (unknown,) = await stage.read(tenant)
     assert (unknown.status, unknown.checked_at) == ("unknown", None)
-    assert mine in await standings.list_due(stage.pool, max_rows=10)
+    assert mine in await standings.list_due(stage.pool, ["knowing"], max_rows_of_each=10)
 
 
-async def test_worker_that_cannot_ask_about_a_pair_leaves_room_for_those_it_can(
-    stage: Stage, tenant: SeededTenant
+async def test_pairs_of_another_workers_account_are_left_to_it_and_are_in_nobodys_way(
+    stage: Stage,
+    tenant: SeededTenant,
+    other_tenant: SeededTenant,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(domain_standings, "_PLATFORM_ROWS", 2)
     await standings.add_new(stage.pool, ["somebody-elses"], [], max_rows=10)
     await stage.ask()
-    left = await standings.list_due(stage.pool, max_rows=10)
-    assert left == []
+    left = await standings.list_due(stage.pool, ["somebody-elses"], max_rows_of_each=10)
+    assert {pair.tenant_id for pair in left} == {tenant.id, other_tenant.id}
+    assert await standings.list_due(stage.pool, ["knowing"], max_rows_of_each=10) == []
     assert {view.status for view in await stage.read(tenant)} == {"unknown", "unverified"}
+
+
+async def test_account_of_the_platform_that_hangs_holds_up_no_other(
+    stage: Stage, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    hanging, well = Knowing(), Knowing()
+    hanging.gate.clear()
+    asking = stage.of_platform({"hanging": hanging, "well": well})
+
+    async def is_known_to(account: Knowing, *names: str) -> bool:
+        return {domain.name for domain in account.asked} == set(names)
+
+    both = (tenant.domain, other_tenant.domain)
+    await asking.find_new()
+    await asking.begin_due()
+    await until(lambda: is_known_to(hanging, *both))
+    await until(lambda: is_known_to(well, *both))
+    async with stage.database.session("tp_cli", tenant.id) as session:
+        await mark_verified(session, tenant.id, await add_domain(session, tenant.id, "new.example"))
+
+    async def is_new_one_known() -> bool:
+        await asking.find_new()
+        await asking.begin_due()
+        return await is_known_to(well, *both, "new.example")
+
+    await until(is_new_one_known)
+    assert len(hanging.asked) == 2
+    hanging.gate.set()
+    await asking.ask_due()
+
+
+async def test_tenants_account_that_hangs_holds_up_no_other_tenant(
+    stage: Stage,
+    tenant: SeededTenant,
+    other_tenant: SeededTenant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(domain_standings, "_TENANTS_AT_ONCE", 2)
+    own = Own()
+    own.hanging.add(tenant.id)
+    asking = stage.of_platform({}, own)
+    for number in range(3):
+        await create(stage.database, tenant, replace(SES_ACCOUNT, name=f"Own {number}"))
+
+    async def ask(until_so: Callable[[], bool]) -> None:
+        async def is_so() -> bool:
+            await asking.find_new()
+            await asking.begin_due()
+            return until_so()
+
+        await until(is_so)
+
+    await ask(lambda: own.asked == [tenant.id])
+    await create(stage.database, other_tenant, SES_ACCOUNT)
+    await ask(lambda: other_tenant.id in own.asked)
+    assert own.asked == [tenant.id, other_tenant.id]
+    own.hanging.clear()
+    own.gate.set()
+    await ask(lambda: own.asked.count(tenant.id) == 3)
+    await asking.ask_due()
 
 
 async def test_new_credentials_are_asked_about_anew(
@@ -230,7 +336,7 @@ async def test_new_credentials_are_asked_about_anew(
             session,
             tenant.id,
             account_id,
-            accounts.AccountChange(settings=SES_ACCOUNT.settings, secrets=SES_ACCOUNT.secrets),
+            accounts.AccountChange(settings={**SES_ACCOUNT.settings, "connections": 2}),
             key_ring=KEY_RING,
             actor=ACTOR,
         )

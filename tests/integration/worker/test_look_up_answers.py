@@ -20,7 +20,7 @@ from tests.integration.worker.look_up_stage import (
     knows,
 )
 from tests.integration.worker.loops import says, until
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_look_up_that_a_worker_dies_over_is_made_by_the_next_one(
     assert silence is not None
     assert (silence.account, [*silence.recipients.values()]) == ("fake", ["first@recipient.test"])
     await queue.age_beat(slow, 3600)
-    await sweep_abandoned(queue.pool, POLICY)
+    await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     await stage.deliver(provider, lambda: stage.is_in(tenant, email_id, None))
     settled = [("final", "ambiguous", 1), FOUND]
     assert await stage.attempts(tenant, email_id) == settled

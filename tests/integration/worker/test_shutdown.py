@@ -14,7 +14,7 @@ from tallypost_simulators.smtp_sink import SMTPSink
 from tallypost_worker import app, parts
 from tests.integration.queue.harness import POLICY, Harness
 from tests.integration.worker.loops import FakeProvider, running_loop, until
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 from tests.support.worker import eventually, running_worker, worker_environment
 
 
@@ -173,7 +173,7 @@ async def test_handover_that_outlasts_the_end_is_listed_by_the_next_sweep(
         await eventually(lambda: sink.open_sessions == 0, within_s=8)
         assert await queue.state(tenant, email_id) == "handing_over"
         # The worker has signed off, so nobody waits for the end of its lease.
-        swept = await sweep_abandoned(queue.pool, POLICY)
+        swept = await sweep_abandoned(queue.pool, POLICY, PEPPERS)
         assert (swept.released, swept.unconfirmed) == (0, 1)
     assert await queue.events(tenant, email_id) == ["email.unconfirmed"]
     assert await queue.statuses(tenant, email_id) == {

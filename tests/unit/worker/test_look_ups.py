@@ -348,6 +348,45 @@ async def test_patience_is_counted_from_the_first_question_that_failed(failure: 
     assert account.asked == 4
 
 
+async def test_silence_that_is_too_old_is_not_waited_for_whoever_asked_before() -> None:
+    account = Account(LookUpFailed())
+    # Each time another process asks, which knows nothing of those before.
+    for age_s in (3600, WAITS.longest_s - 1):
+        stage = Stage(account)
+        assert (await stage.settle(stage.email(age_s))).attempt is None
+    stage = Stage(account)
+    settlement = await stage.settle(stage.email(WAITS.longest_s))
+    details = {change.detail for change in settlement.changes}
+    assert details == {"the provider was asked and did not tell in time"}
+    # Whoever says when to ask again is not down, and whoever cannot be opened was not asked.
+    account.answer = LookUpFailed(retry_after_s=90)
+    stage = Stage(account)
+    assert (await stage.settle(stage.email(WAITS.longest_s))).attempt is None
+    stage = Stage(account)
+    stage.book.unusable.add("ours")
+    assert (await stage.settle(stage.email(WAITS.longest_s))).attempt is None
+
+
+async def test_look_up_says_whether_anybody_was_asked() -> None:
+    account = Account(LookUpRefused("No such add-on."))
+    stage = Stage(account)
+    told = []
+    for email in (stage.email(), stage.email(), stage.email(account="gone")):
+        attempt = (await stage.settle(email)).attempt
+        assert attempt is not None
+        told.append(attempt.evidence.get("asked"))
+    stage.now_s = 31.0
+    stage.book.unusable.add("ours")
+    email = stage.email()
+    await stage.settle(email)
+    stage.now_s += WAITS.patience_s
+    attempt = (await stage.settle(_older(email, WAITS.patience_s))).attempt
+    assert attempt is not None
+    told.append(attempt.evidence.get("asked"))
+    assert told == [None, "no", "no", "no"]
+    assert account.asked == 1
+
+
 async def test_answer_and_a_later_silence_begin_the_patience_anew() -> None:
     account = Account(LookUpFailed())
     stage = Stage(account)

@@ -17,6 +17,9 @@ LOOK_UP: Final = "lookup"
 LOOK_UP_PLANNED: Final = "look_up"
 """Stands in the evidence of a handover without an answer about which its provider will be asked."""
 
+ASKED: Final = "asked"
+"""Stands in the evidence of a look-up with `no` where the provider was not asked after all."""
+
 
 class Lane(enum.StrEnum):
     """Transactional mail goes first; bulk mail never makes it wait."""

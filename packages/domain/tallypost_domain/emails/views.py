@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tallypost_domain.emails.lifecycle import RecipientStatus, last_event
 from tallypost_domain.emails.models import Email, EmailContent, Recipient
-from tallypost_domain.emails.types import LOOK_UP, LOOK_UP_PLANNED, RecipientKind, Tag
+from tallypost_domain.emails.types import ASKED, LOOK_UP, RecipientKind, Tag
 from tallypost_providers.types import Mode, Outcome, message_id
 from tallypost_telemetry.trace_contexts import trace_id_of
 
@@ -79,14 +79,13 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 
     @property
     def is_look_up(self) -> bool:
-        """Whether nothing was handed over: the provider was asked what it took."""
+        """Whether nothing was handed over: it is about what the provider took before."""
         return self.phase == LOOK_UP
 
     @property
-    def waits_for_look_up(self) -> bool:
-        """Whether it got no answer, and its provider is to be asked about it; a look-up after it
-        tells what came of that."""
-        return self.outcome == Outcome.AMBIGUOUS and LOOK_UP_PLANNED in self.evidence
+    def was_asked(self) -> bool:
+        """Whether the provider was asked, where this is a look-up."""
+        return self.evidence.get(ASKED) != "no"
 
     def is_followed_at_once_by(self, following: "AttemptView") -> bool:
         """Whether the next handover belongs to the same round: another account was asked."""

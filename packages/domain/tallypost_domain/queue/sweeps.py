@@ -1,18 +1,23 @@
 """Frees the rows of workers that died, without guessing what they had sent."""
 
-from collections.abc import Sequence
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
 
+from tallypost_core.crypto import KeyRing
 from tallypost_core.ids import new_id
+from tallypost_domain.db.arrays import columns
 from tallypost_domain.db.errors import translated
-from tallypost_domain.db.pools import Pool, transaction
+from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.emails.lifecycle import PENDING, RecipientEvent
 from tallypost_domain.queue.claims import LEASE_S, release_claims
 from tallypost_domain.queue.records import record_and_mark
 from tallypost_domain.queue.types import Attempt, Claim, RecipientChange, Settlement
+from tallypost_domain.suppressions.service import address_hashes
 from tallypost_providers.types import Outcome
 from tallypost_resilience.retry import RetryPolicy
 
@@ -22,7 +27,7 @@ _CHUNK = 200
 WORKER_LOST = "worker_lost"
 
 _ABANDONED = """
-    SELECT q.tenant_id, q.email_id, q.lane, q.fence, q.attempt, q.state, q.worker_id
+    SELECT q.tenant_id, q.email_id, q.lane, q.fence, q.attempt, q.state, q.worker_id, q.due_at
     FROM send_queue q LEFT JOIN workers w ON w.id = q.worker_id
     WHERE (q.tenant_id, q.email_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
       AND q.worker_id IS NOT NULL
@@ -30,11 +35,21 @@ _ABANDONED = """
 """
 
 _PENDING_RECIPIENTS = """
-    SELECT r.tenant_id, r.email_id, r.id
+    SELECT r.tenant_id, r.email_id, r.id, r.mode, r.address
     FROM recipients r
     WHERE (r.tenant_id, r.email_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
       AND r.status = ANY ($3::text[])
 """
+
+_SUPPRESSED_SINCE = """
+    SELECT s.tenant_id, s.mode, s.address_hash, s.created_at
+    FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS w (tenant_id, mode, address_hash)
+    JOIN suppressions s ON s.tenant_id = w.tenant_id AND s.mode = w.mode
+        AND s.address_hash = w.address_hash
+"""
+
+# A suppression is seen once it is committed, which is later than the time that it bears.
+_COMMITTED_WITHIN = dt.timedelta(minutes=1)
 
 
 class Swept(Struct, frozen=True):
@@ -49,11 +64,13 @@ class Swept(Struct, frozen=True):
 _FORGET_WORKERS = "DELETE FROM workers WHERE beat_at < now() - interval '1 hour'"
 
 
-async def sweep_abandoned(pool: Pool, policy: RetryPolicy) -> Swept:
+async def sweep_abandoned(pool: Pool, policy: RetryPolicy, peppers: KeyRing) -> Swept:
     """Free up to 200 rows of dead workers.
 
     A row that was only claimed goes back to waiting. One that was being handed over gets an
-    attempt with outcome `ambiguous` and phase `worker_lost`.
+    attempt with outcome `ambiguous` and phase `worker_lost`. It is about the recipients who may
+    have been in the handover: not those who were suppressed before the row was due, since it was
+    claimed, and they were looked up, only then.
     """
     with translated():
         listed = await pool.fetch("SELECT * FROM list_abandoned_rows($1)", _CHUNK)
@@ -64,7 +81,8 @@ async def sweep_abandoned(pool: Pool, policy: RetryPolicy) -> Swept:
     keys = ([row["tenant_id"] for row in listed], [row["email_id"] for row in listed])
     async with transaction(pool, keys[0]) as connection:
         rows = await connection.fetch(_ABANDONED, *keys, LEASE_S)
-        recipients = await connection.fetch(_PENDING_RECIPIENTS, *keys, sorted(PENDING))
+        lost = [row for row in rows if row["state"] == "handing_over"]
+        in_doubt = await _list_in_doubt(connection, lost, peppers)
     released = 0
     for worker_id in {row["worker_id"] for row in rows}:
         claims = [
@@ -74,11 +92,37 @@ async def sweep_abandoned(pool: Pool, policy: RetryPolicy) -> Swept:
         ]
         await release_claims(pool, worker_id, claims)
         released += len(claims)
-    lost = [row for row in rows if row["state"] == "handing_over"]
     for row in lost:
-        ids = [r["id"] for r in recipients if r["email_id"] == row["email_id"]]
-        await record_and_mark(pool, row["worker_id"], [_worker_lost(row, ids)], [], policy)
+        settlement = _worker_lost(row, in_doubt.get(row["email_id"], ()))
+        await record_and_mark(pool, row["worker_id"], [settlement], [], policy)
     return Swept(released, len(lost))
+
+
+async def _list_in_doubt(
+    connection: Connection, lost: Sequence[asyncpg.Record], peppers: KeyRing
+) -> Mapping[UUID, Sequence[UUID]]:
+    """By email, the recipients who may have been in its handover."""
+    due_at = {row["email_id"]: row["due_at"] for row in lost}
+    keys = ([row["tenant_id"] for row in lost], [*due_at])
+    pending = await connection.fetch(_PENDING_RECIPIENTS, *keys, sorted(PENDING))
+    hashes = {
+        row["id"]: [
+            (row["tenant_id"], row["mode"], hashed)
+            for hashed in address_hashes(peppers, row["address"])
+        ]
+        for row in pending
+    }
+    wanted = {one for those in hashes.values() for one in those}
+    found = await connection.fetch(_SUPPRESSED_SINCE, *columns(wanted)) if wanted else []
+    since = {
+        (row["tenant_id"], row["mode"], row["address_hash"]): row["created_at"] for row in found
+    }
+    in_doubt: defaultdict[UUID, list[UUID]] = defaultdict(list)
+    for row in pending:
+        seen_by = due_at[row["email_id"]] - _COMMITTED_WITHIN
+        if not any(one in since and since[one] < seen_by for one in hashes[row["id"]]):
+            in_doubt[row["email_id"]].append(row["id"])
+    return in_doubt
 
 
 def _worker_lost(row: asyncpg.Record, recipient_ids: Sequence[UUID]) -> Settlement:

@@ -4,7 +4,7 @@ It logs in as tp_worker and names the tenants that it works for.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Pool, transaction
 from tallypost_domain.routing.types import AccountStep
 
-_DUE: Final = "SELECT * FROM list_due_account_checks($1)"
+_DUE: Final = "SELECT * FROM list_due_account_checks($1, $2)"
 
 # Longer than a check may take: should the worker die meanwhile, another one begins anew then.
 _LEASE_S: Final = 90.0
@@ -40,10 +40,13 @@ class AccountCheck(NamedTuple):
     account_id: UUID
 
 
-async def list_due(pool: Pool, *, max_rows: int) -> list[AccountCheck]:
-    """What is to be checked now, the longest overdue first."""
+async def list_due(
+    pool: Pool, *, max_rows: int, without_tenants: Collection[UUID] = ()
+) -> list[AccountCheck]:
+    """What is to be checked now, the longest overdue first: one of each other tenant."""
     with translated():
-        return [AccountCheck(*row) for row in await pool.fetch(_DUE, max_rows)]
+        rows = await pool.fetch(_DUE, list(without_tenants), max_rows)
+    return [AccountCheck(*row) for row in rows]
 
 
 async def claim(pool: Pool, check: AccountCheck) -> dt.datetime | None:

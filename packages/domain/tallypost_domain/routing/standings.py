@@ -4,7 +4,7 @@ Raw statements of the worker, which logs in as tp_worker and names the tenants t
 """
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from msgspec import Struct
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tallypost_core.ids import parse_id
 from tallypost_domain.db.arrays import columns
 from tallypost_domain.db.errors import translated
 from tallypost_domain.db.pools import Pool, transaction
@@ -26,7 +27,8 @@ _ADD: Final = """
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])
     ON CONFLICT DO NOTHING
 """
-_DUE: Final = "SELECT * FROM list_due_account_domains($1)"
+_DUE: Final = "SELECT * FROM list_due_account_domains($1, $2)"
+_DUE_OWN: Final = "SELECT * FROM list_due_own_account_domains($1, $2, $3)"
 
 # Longer than one question may take: should the worker die meanwhile, another one asks then.
 _LEASE_S: Final = 120.0
@@ -116,10 +118,22 @@ async def add_new(
     return len(rows)
 
 
-async def list_due(pool: Pool, *, max_rows: int) -> list[AccountDomain]:
-    """Pairs that are to be asked about now, the longest overdue first."""
+async def list_due(
+    pool: Pool, platform_accounts: Sequence[str], *, max_rows_of_each: int
+) -> list[AccountDomain]:
+    """Pairs that these accounts are to be asked about now, of each the longest overdue first."""
     with translated():
-        rows = await pool.fetch(_DUE, max_rows)
+        rows = await pool.fetch(_DUE, platform_accounts, max_rows_of_each)
+    return [AccountDomain(*row) for row in rows]
+
+
+async def list_due_own(
+    pool: Pool, *, without_tenants: Collection[UUID], max_tenants: int, max_rows_of_each: int
+) -> list[AccountDomain]:
+    """Pairs that tenants' own accounts are to be asked about now: one account of each other tenant,
+    and tenants and pairs that are longest overdue."""
+    with translated():
+        rows = await pool.fetch(_DUE_OWN, list(without_tenants), max_tenants, max_rows_of_each)
     return [AccountDomain(*row) for row in rows]
 
 
@@ -179,6 +193,21 @@ async def list_standings(
         )
         for found, name in await session.execute(statement)
     )
+
+
+def leave_out_former(
+    standings: Iterable[StandingView], platform: Collection[str]
+) -> tuple[StandingView, ...]:
+    """The standings without those at accounts that the platform has no more.
+
+    platform names the accounts that it has. Rows of a former one stay, and want no records made.
+    """
+    return tuple(each for each in standings if each.account in platform or is_own(each))
+
+
+def is_own(standing: StandingView) -> bool:
+    """Whether it is about an account of the tenant's own, and not one of the platform's."""
+    return parse_id(standing.account) is not None
 
 
 async def _execute(pool: Pool, claimed: ClaimedPair, statement: str, *arguments: object) -> None:

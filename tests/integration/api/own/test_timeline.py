@@ -10,7 +10,7 @@ from tallypost_domain.queue.sweeps import sweep_abandoned
 from tests.integration.api.own.mail import leave_in_doubt, park
 from tests.integration.api.own.problems import is_problem
 from tests.integration.queue.harness import POLICY, Harness
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 
 
 async def read(client: httpx.AsyncClient, email_id: UUID) -> Any:
@@ -84,7 +84,7 @@ async def test_a_lost_worker_is_told_without_its_name_and_its_late_result_as_lat
     (claim,) = await queue.hand_over(frozen, tenant)
     late = await queue.settle(frozen, claim, "accepted")
     await queue.age_beat(frozen, LEASE_S + 1)
-    await sweep_abandoned(queue.pool, POLICY)
+    await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     await queue.record(frozen, late)
     response = await client.get(f"/emails/{email_id}/timeline")
     lost, accepted = response.json()["attempts"]

@@ -141,7 +141,8 @@ GRANT SELECT (name) ON domains TO tp_console;
 GRANT INSERT, SELECT ON audit_log TO tp_api;
 GRANT SELECT ON provider_accounts, routes, account_domains TO tp_deliver;
 GRANT UPDATE (check_due_at, checked_at, check_steps) ON provider_accounts TO tp_worker;
-GRANT SELECT ON provider_accounts TO tp_worker;
+-- It opens accounts as tp_deliver: this role has no use for their settings and secrets.
+GRANT SELECT (tenant_id, id, changed_at, check_due_at) ON provider_accounts TO tp_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON account_domains TO tp_worker;
 GRANT SELECT (tenant_id, id, name, status) ON domains TO tp_worker;
 
@@ -150,8 +151,8 @@ CREATE POLICY system ON account_domains FOR SELECT TO tp_system USING (true);
 GRANT SELECT (tenant_id, id, provider, is_on, check_due_at) ON provider_accounts TO tp_system;
 GRANT SELECT (tenant_id, domain_id, account, check_due_at) ON account_domains TO tp_system;
 
--- Accounts that somebody wants checked, one of each tenant.
-CREATE FUNCTION list_due_account_checks(max_rows integer) RETURNS TABLE (
+-- Accounts that somebody wants checked, one of each tenant but for those that are left out.
+CREATE FUNCTION list_due_account_checks(without_tenants uuid[], max_rows integer) RETURNS TABLE (
     tenant_id uuid, account_id uuid
 )
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -160,7 +161,7 @@ AS $$
     SELECT d.tenant_id, d.id FROM (
         SELECT DISTINCT ON (p.tenant_id) p.tenant_id, p.id, p.check_due_at
         FROM provider_accounts p
-        WHERE p.check_due_at <= now()
+        WHERE p.check_due_at <= now() AND p.tenant_id <> ALL (without_tenants)
         ORDER BY p.tenant_id, p.check_due_at
     ) d
     ORDER BY d.check_due_at LIMIT max_rows
@@ -198,27 +199,66 @@ BEGIN
 END
 $$;
 
--- Pairs that are to be asked about, by the index of their times.
-CREATE FUNCTION list_due_account_domains(max_rows integer) RETURNS TABLE (
+-- Pairs that are to be asked about at the platform's accounts of these names, so many of each.
+CREATE FUNCTION list_due_account_domains(
+    platform_accounts text[], max_rows_of_each integer
+) RETURNS TABLE (
     tenant_id uuid, domain_id uuid, account text
 )
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
-    SELECT a.tenant_id, a.domain_id, a.account
-    FROM account_domains a
-    WHERE a.check_due_at <= now()
-    ORDER BY a.check_due_at LIMIT max_rows
+    SELECT d.tenant_id, d.domain_id, d.account
+    FROM unnest(platform_accounts) AS n (account)
+    CROSS JOIN LATERAL (
+        SELECT a.tenant_id, a.domain_id, a.account
+        FROM account_domains a
+        WHERE a.account = n.account AND a.check_due_at <= now()
+        ORDER BY a.check_due_at LIMIT max_rows_of_each
+    ) d
+$$;
+
+-- Pairs that are to be asked about at tenants' own accounts: of each tenant, but for those that are
+-- left out, so many at the account that has waited longest.
+CREATE FUNCTION list_due_own_account_domains(
+    without_tenants uuid[], max_tenants integer, max_rows_of_each integer
+) RETURNS TABLE (
+    tenant_id uuid, domain_id uuid, account text
+)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT d.tenant_id, d.domain_id, d.account
+    FROM (
+        SELECT f.tenant_id, f.account FROM (
+            SELECT DISTINCT ON (a.tenant_id) a.tenant_id, a.account, a.check_due_at
+            FROM account_domains a
+            WHERE a.check_due_at <= now() AND a.tenant_id <> ALL (without_tenants)
+              -- The others are the platform's.
+              AND a.account ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            ORDER BY a.tenant_id, a.check_due_at
+        ) f
+        ORDER BY f.check_due_at LIMIT max_tenants
+    ) w
+    CROSS JOIN LATERAL (
+        SELECT a.tenant_id, a.domain_id, a.account
+        FROM account_domains a
+        WHERE a.tenant_id = w.tenant_id AND a.account = w.account AND a.check_due_at <= now()
+        ORDER BY a.check_due_at LIMIT max_rows_of_each
+    ) d
 $$;
 
 GRANT CREATE ON SCHEMA public TO tp_system;
-ALTER FUNCTION list_due_account_checks(integer) OWNER TO tp_system;
+ALTER FUNCTION list_due_account_checks(uuid[], integer) OWNER TO tp_system;
 ALTER FUNCTION list_new_account_domains(text[], text[], integer) OWNER TO tp_system;
-ALTER FUNCTION list_due_account_domains(integer) OWNER TO tp_system;
+ALTER FUNCTION list_due_account_domains(text[], integer) OWNER TO tp_system;
+ALTER FUNCTION list_due_own_account_domains(uuid[], integer, integer) OWNER TO tp_system;
 REVOKE CREATE ON SCHEMA public FROM tp_system;
-REVOKE ALL ON FUNCTION list_due_account_checks(integer),
+REVOKE ALL ON FUNCTION list_due_account_checks(uuid[], integer),
     list_new_account_domains(text[], text[], integer),
-    list_due_account_domains(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION list_due_account_checks(integer),
+    list_due_account_domains(text[], integer),
+    list_due_own_account_domains(uuid[], integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION list_due_account_checks(uuid[], integer),
     list_new_account_domains(text[], text[], integer),
-    list_due_account_domains(integer) TO tp_worker;
+    list_due_account_domains(text[], integer),
+    list_due_own_account_domains(uuid[], integer, integer) TO tp_worker;
