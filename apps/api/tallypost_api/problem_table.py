@@ -15,6 +15,7 @@ from tallypost_domain.db.errors import DatabaseUnavailable
 from tallypost_domain.emails import errors as emails
 from tallypost_domain.queue import errors as queue
 from tallypost_domain.routing import errors as routing
+from tallypost_domain.tenants import errors as tenants
 from tallypost_providers import errors as providers
 
 
@@ -89,6 +90,7 @@ ROWS: Final[tuple[ProblemRow, ...]] = (
         api.RateLimitExceeded, "wait as `retry-after` says, then repeat", "Too many requests."
     ),
     ProblemRow(api.InternalError, "report `request_id`"),
+    ProblemRow(tenants.KeyMissing, "ask the operator"),
     ProblemRow(api.ServiceUnavailable, "wait as `retry-after` says, then repeat"),
     ProblemRow(DatabaseUnavailable, "wait as `retry-after` says, then repeat"),
 )

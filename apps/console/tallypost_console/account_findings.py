@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tallypost_console.words import NEUTRAL
 from tallypost_domain.domains.service import SendingDomain
+from tallypost_domain.routing.standings import is_own, leave_out_former
 from tallypost_domain.routing.types import AccountView, StandingView, StepState
 from tallypost_providers.provider_domains import KNOWS_DOMAINS
 
@@ -158,11 +159,14 @@ def list_platform_domains(
 ) -> tuple[PlatformDomain, ...]:
     """How each verified domain stands at those of the platform's accounts that have to know it.
 
-    Those that want something done come first. platform names the accounts that are there now: of
-    one that is gone, rows stay.
+    Those that want something done come first. platform names the accounts that are there now.
     """
-    known = {(each.domain_id, each.account): each for each in standings}
-    accounts = sorted({account for _, account in known if account in platform})
+    known = {
+        (each.domain_id, each.account): each
+        for each in leave_out_former(standings, platform)
+        if not is_own(each)
+    }
+    accounts = sorted({account for _, account in known})
     if not accounts:
         return ()
     found = [

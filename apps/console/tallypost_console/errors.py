@@ -32,13 +32,6 @@ class MalformedForm(AppError):
     code: ClassVar[str] = "malformed_form"
 
 
-class KeyMissing(AppError):
-    """The keys that secrets are stored with are not all there; an operator has to mend that."""
-
-    code: ClassVar[str] = "key_missing"
-    kind: ClassVar[ErrorKind] = ErrorKind.UNAVAILABLE
-
-
 class PageNotFound(AppError):
     """Page not found."""
 

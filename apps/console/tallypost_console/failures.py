@@ -12,7 +12,7 @@ from litestar.response import Redirect
 from msgspec import Struct
 
 from tallypost_console.edge import request_id
-from tallypost_console.errors import ForeignForm, KeyMissing, NoTenantOpen, PageNotFound
+from tallypost_console.errors import ForeignForm, NoTenantOpen, PageNotFound
 from tallypost_console.own_path import own_path_of
 from tallypost_console.rendering import (
     AnyRequest,
@@ -22,7 +22,6 @@ from tallypost_console.rendering import (
     render_block,
 )
 from tallypost_console.visitors import remembered_visitor
-from tallypost_core.crypto import UnknownKeyError
 from tallypost_core.errors import HTTP_STATUS, AppError, ErrorKind
 
 log = structlog.get_logger()
@@ -61,8 +60,6 @@ def show_failure(request: AnyRequest, error: Exception) -> Response[Any]:
     problem = describe(error)
     if problem.status == 500:
         log.error("request.failed", exc_info=error)
-    elif isinstance(error, UnknownKeyError):
-        log.error("request.key_missing", key_name=error.key_name)
     elif problem.status == 503:
         log.warning("request.unavailable", error=type(error).__name__)
     # The rest of the page is fine. A card takes the place of the part that was asked for; of a
@@ -97,8 +94,6 @@ def describe(error: Exception) -> Problem:
     """What to tell about an error; of an unexpected one, nothing."""
     if isinstance(error, NotFoundException):
         error = PageNotFound()
-    if isinstance(error, UnknownKeyError):
-        error = KeyMissing()
     if isinstance(error, AppError):
         return Problem(
             HTTP_STATUS[error.kind], _TITLES[error.kind], error.message, _find_action(error)

@@ -118,13 +118,6 @@ async def secrets_of(database: Database, tenant: SeededTenant, account_id: UUID)
     return {**opened.secrets}
 
 
-async def break_secrets(database: Database, tenant: SeededTenant) -> None:
-    """Let no secret of the tenant's accounts open any more."""
-    async with database.session("tp_console", tenant.id) as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql("UPDATE provider_accounts SET secrets = '\\x00'::bytea")
-
-
 async def name_in_route(
     database: Database, tenant: SeededTenant, *account_ids: UUID, times: int = 1
 ) -> None:

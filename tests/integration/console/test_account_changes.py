@@ -19,7 +19,6 @@ from tests.integration.console.accounts import (
     SES_SETTINGS,
     VALID,
     add_account,
-    break_secrets,
     input_of,
     list_stored,
     page_of,
@@ -28,7 +27,7 @@ from tests.integration.console.accounts import (
 )
 from tests.integration.console.reading import main, words
 from tests.integration.console.running import Browser
-from tests.integration.routing.samples import ACTOR, create
+from tests.integration.routing.samples import ACTOR, break_secrets, create
 from tests.support.database import KEY_RING, TEST_READER, Database, SeededTenant
 
 SES = NewAccount(name="SES", provider="ses", settings=SES_SETTINGS, secrets=SES_SECRETS)

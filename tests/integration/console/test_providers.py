@@ -22,7 +22,6 @@ from tests.integration.console.accounts import (
     VALID,
     add_account,
     add_domain,
-    break_secrets,
     input_of,
     list_stored,
     name_in_route,
@@ -35,7 +34,7 @@ from tests.integration.console.following import follow
 from tests.integration.console.reading import links, main, section, words
 from tests.integration.console.running import Browser, open_browser
 from tests.integration.people.samples import PASSWORD, add_member
-from tests.integration.routing.samples import ACCOUNT, create
+from tests.integration.routing.samples import ACCOUNT, break_secrets, create
 from tests.support.database import TEST_READER, Database, SeededTenant
 
 SES = NewAccount(name="SES", provider="ses", settings=SES_SETTINGS, secrets=SES_SECRETS)

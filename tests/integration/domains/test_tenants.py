@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError, NoResultFound, ProgrammingError
 from tallypost_core.crypto import Context, CryptoError, KeyRing, decrypt, encrypt
 from tallypost_core.ids import new_id
 from tallypost_domain.db.sessions import tenant_session
+from tallypost_domain.tenants.errors import KeyMissing
 from tallypost_domain.tenants.service import create_tenant, get_data_key
 from tests.support.database import KEY_RING, RING_SETTING, Database, SeededTenant
 
@@ -51,7 +52,7 @@ async def test_rotation_of_the_ring_opens_older_data_keys(
     rotated = KeyRing.from_setting(f"{NEWER_SETTING},{RING_SETTING}")
     async with database.session("tp_cli", tenant.id) as session:
         await get_data_key(session, tenant.id, rotated)
-        with pytest.raises(CryptoError):
+        with pytest.raises(KeyMissing):
             await get_data_key(session, tenant.id, KeyRing.from_setting(NEWER_SETTING))
 
 

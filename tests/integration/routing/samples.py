@@ -30,6 +30,13 @@ async def create(
         )
 
 
+async def break_secrets(database: Database, tenant: SeededTenant) -> None:
+    """Let no secret of the tenant's accounts open any more."""
+    async with database.session("tp_console", tenant.id) as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("UPDATE provider_accounts SET secrets = '\\x00'::bytea")
+
+
 async def say_platform_has(database: Database, *names: str) -> None:
     """As a worker does that has these accounts."""
     worker_id = new_id()

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from tallypost_core.ids import new_id
 from tallypost_domain.routing import accounts
+from tallypost_domain.routing.account_secrets import open_secrets
 from tallypost_domain.routing.accounts import MAX_ACCOUNTS, AccountChange
 from tallypost_domain.routing.errors import (
     AccountInUse,
@@ -15,9 +16,26 @@ from tallypost_domain.routing.errors import (
     TooManyAccounts,
 )
 from tallypost_domain.routing.routes import replace_routes
+from tallypost_domain.routing.standings import NewStanding, list_standings
 from tallypost_domain.routing.types import NewRoute
-from tests.integration.routing.samples import ACCOUNT, ACTOR, PASSWORD, create
+from tallypost_domain.tenants.service import get_data_key
+from tests.integration.routing.samples import (
+    ACCOUNT,
+    ACTOR,
+    PASSWORD,
+    break_secrets,
+    create,
+    note_standing,
+)
 from tests.support.database import KEY_RING, TEST_READER, Database, SeededTenant
+
+
+async def list_changes(database: Database, tenant: SeededTenant) -> list[object]:
+    """What the audit log says of each act, first to last."""
+    async with database.session(TEST_READER, tenant.id) as session:
+        connection = await session.connection()
+        rows = await connection.exec_driver_sql("SELECT changes FROM audit_log ORDER BY sequence")
+        return list(rows.scalars())
 
 
 @pytest.mark.parametrize("role", ["tp_api", "tp_console"])
@@ -127,6 +145,79 @@ async def test_change_of_settings_has_the_account_checked_and_made_anew(
     assert after.is_being_checked
     assert (after.settings, after.secret_names) == ({"host": "other.example.net"}, ())
     assert opened.secrets == {}
+
+
+@pytest.mark.parametrize("role", ["tp_api", "tp_console"])
+async def test_change_to_what_is_there_already_changes_nothing_and_is_nobodys_act(
+    database: Database, tenant: SeededTenant, role: str
+) -> None:
+    account_id = await create(database, tenant)
+    await note_standing(database, tenant, str(account_id), NewStanding(status="verified"))
+    async with database.session(role, tenant.id) as session:
+        before = await accounts.get_account(session, tenant.id, account_id)
+        await accounts.change_account(
+            session,
+            tenant.id,
+            account_id,
+            AccountChange(
+                name=ACCOUNT.name, is_on=True, settings=ACCOUNT.settings, secrets=ACCOUNT.secrets
+            ),
+            key_ring=KEY_RING,
+            actor=ACTOR,
+        )
+    async with database.session(role, tenant.id) as session:
+        assert await accounts.get_account(session, tenant.id, account_id) == before
+        assert await list_standings(session, tenant.id, [str(account_id)])
+    assert await list_changes(database, tenant) == [{"provider": "smtp"}]
+
+
+async def test_audit_log_tells_a_changed_password_from_a_changed_number(
+    database: Database, tenant: SeededTenant
+) -> None:
+    account_id = await create(database, tenant)
+    for settings, secrets in (
+        ({**ACCOUNT.settings, "connections": 3}, ACCOUNT.secrets),
+        ({**ACCOUNT.settings, "connections": 3}, {"password": "rotated"}),
+    ):
+        async with database.session("tp_console", tenant.id) as session:
+            await accounts.change_account(
+                session,
+                tenant.id,
+                account_id,
+                AccountChange(name=ACCOUNT.name, settings=settings, secrets=secrets),
+                key_ring=KEY_RING,
+                actor=ACTOR,
+            )
+    assert await list_changes(database, tenant) == [
+        {"provider": "smtp"},
+        {"settings": True},
+        {"secrets": True},
+    ]
+
+
+@pytest.mark.parametrize("secrets", [{}, {"password": PASSWORD}])
+async def test_secrets_that_no_longer_open_are_none_and_can_be_given_again(
+    database: Database, tenant: SeededTenant, secrets: dict[str, str]
+) -> None:
+    account_id = await create(database, tenant, replace(ACCOUNT, secrets=secrets))
+    await break_secrets(database, tenant)
+    async with database.session("tp_api", tenant.id) as session:
+        damaged = await accounts.open_account(session, tenant.id, account_id, KEY_RING)
+        assert damaged.secrets == {}
+        await accounts.change_account(
+            session,
+            tenant.id,
+            account_id,
+            AccountChange(settings=ACCOUNT.settings, secrets=secrets),
+            key_ring=KEY_RING,
+            actor=ACTOR,
+        )
+    async with database.session(TEST_READER, tenant.id) as session:
+        connection = await session.connection()
+        row = (await connection.exec_driver_sql("SELECT secrets FROM provider_accounts")).one()
+    async with database.session("tp_cli", tenant.id) as session:
+        data_key = await get_data_key(session, tenant.id, KEY_RING)
+    assert open_secrets(data_key, tenant.id, account_id, row.secrets) == secrets
 
 
 async def test_name_of_another_account_is_refused_and_the_transaction_goes_on(

@@ -111,7 +111,7 @@ async def test_route_names_own_accounts_and_those_of_the_platform_only(
     for unknown in (str(theirs), str(new_id()), "ses", "platform:sendgrid", "platform:", ""):
         with pytest.raises(InvalidRoute) as refused:
             await put(database, tenant, [ALL_MAIL, NewRoute(accounts=("platform", unknown))])
-        assert refused.value.field == "routes[1].accounts"
+        assert refused.value.field == "routes[1].accounts[1]"
         assert "`platform:ses`, `platform:smtp`" in refused.value.message
     assert (await read(database, tenant))[0].accounts == good.accounts
 

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tallypost_api.bodies import BODY_KEY
 from tallypost_api.caller import Caller
+from tallypost_api.own.account_settings import Settings, merge_settings, read_settings
 from tallypost_api.own.bodies import read_object
 from tallypost_api.own.reading import get
 from tallypost_api.permissions import OPT_KEY, Permission
@@ -21,7 +22,7 @@ from tallypost_domain.routing.accounts import AccountChange, NewAccount
 from tallypost_domain.routing.errors import AccountNotFound
 from tallypost_domain.routing.troubles import Trouble, TroubleState, list_troubles
 from tallypost_domain.routing.types import AccountView, StepState
-from tallypost_providers.tenant_accounts import TENANT_SETTINGS, merge_settings, read_settings
+from tallypost_providers.tenant_accounts import TENANT_SETTINGS
 
 _READ: Final = {OPT_KEY: Permission.ROUTING_READ}
 _CHANGE: Final = {OPT_KEY: Permission.ROUTING_CHANGE}
@@ -38,7 +39,7 @@ class NewAccountRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: AccountName
     provider: ProviderName
-    settings: dict[str, str | int | float | bool | None]
+    settings: Settings
     """As the provider needs them, secrets included."""
 
     def __repr__(self) -> str:
@@ -50,7 +51,7 @@ class AccountChangeRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: AccountName | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
-    settings: dict[str, str | int | float | bool | None] | UnsetType = UNSET
+    settings: Settings | UnsetType = UNSET
     """Those that change; null takes one away. A secret that is left out, or null, stays."""
 
     def __repr__(self) -> str:

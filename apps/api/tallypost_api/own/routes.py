@@ -14,9 +14,9 @@ from tallypost_api.own.bodies import read_object
 from tallypost_api.own.reading import get
 from tallypost_api.permissions import OPT_KEY, Permission
 from tallypost_api.style import STYLE_KEY, Style
-from tallypost_core.ids import parse_id
+from tallypost_domain.domains.service import SendingDomain, list_domains
 from tallypost_domain.routing import routes
-from tallypost_domain.routing.standings import list_standings
+from tallypost_domain.routing.standings import is_own, leave_out_former, list_standings
 from tallypost_domain.routing.types import (
     PLATFORM_PREFIX,
     DomainRecord,
@@ -54,7 +54,10 @@ class RouteBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accounts: AccountNames
     """Best first: ids of accounts of one's own, `platform` for all of the platform's, or
     `platform:` and the name of one of those."""
+    domain: str | None = None
+    """The name of a domain of one's own, verified or not; `domain_id` need not be known then."""
     domain_id: UUID | None = None
+    """The same by its id, as answers have it. If both are given, they have to be of one domain."""
     lane: RouteLane | None = None
     tag_name: TagPart | None = None
     tag_value: TagPart | None = None
@@ -78,6 +81,8 @@ class RouteAnswer(Struct, frozen=True, kw_only=True):
     accounts: tuple[str, ...]
     """Best first: ids of accounts of one's own, `platform` for all of the platform's, or
     `platform:` and the name of one of those."""
+    domain: str | None
+    """Lower case, in ASCII form."""
     domain_id: UUID | None
     lane: RouteLane | None
     tag_name: str | None
@@ -110,12 +115,15 @@ class StandingAnswer(Struct, frozen=True, kw_only=True):
     account: str
     """As routes name it."""
     status: StandingStatus
-    """`unverified`: its mail does not go by the account. `unknown`: the provider did not say."""
+    """`unverified`: its mail does not go by the account. `unknown`: there is no answer yet; where
+    nobody has asked, `checked_at` is null. A provider that does not say leaves it as it was."""
     detail: str
-    """The provider's own words about what is missing."""
+    """What is missing, what else is to be known, or why there was no answer the last time: in the
+    provider's own words, or in ours. Empty where there is nothing to say."""
     records: tuple[RecordAnswer, ...]
     """What the provider wants to see in the DNS."""
     checked_at: dt.datetime | None
+    """When the provider was asked last, whether it said or not; null where nobody has asked yet."""
 
 
 class StandingList(Struct, frozen=True):
@@ -136,7 +144,8 @@ class RouteController(Controller):
         """Read the routes in their order. Mail that none fits goes by the platform."""
         async with caller.session() as session:
             views = await routes.list_routes(session, caller.tenant_id)
-        return _answer(views)
+            domains = await list_domains(session, caller.tenant_id)
+        return _answer(views, domains)
 
     @put(opt=_CHANGE | {BODY_KEY: RouteListBody})
     async def replace_routes(
@@ -150,9 +159,15 @@ class RouteController(Controller):
                 session,
                 caller.tenant_id,
                 [_route(body) for body in asked.routes],
+                domain_names={
+                    place: body.domain
+                    for place, body in enumerate(asked.routes)
+                    if body.domain is not None
+                },
                 actor=caller.as_actor(request),
             )
-        return _answer(views)
+            domains = await list_domains(session, caller.tenant_id)
+        return _answer(views, domains)
 
 
 class StandingController(Controller):
@@ -167,10 +182,8 @@ class StandingController(Controller):
         """List where the domains stand at the accounts, the platform's and one's own."""
         async with caller.session() as session:
             views = await list_standings(session, caller.tenant_id)
-            # What is left of an account that the platform has no more wants no records made.
             platform = await routes.list_platform_accounts(session)
-        shown = [view for view in views if _is_own(view) or view.account in platform]
-        return StandingList(tuple(map(_standing, shown)))
+        return StandingList(tuple(map(_standing, leave_out_former(views, platform))))
 
 
 def _route(body: RouteBody) -> NewRoute:
@@ -185,12 +198,14 @@ def _route(body: RouteBody) -> NewRoute:
     return route if body.id is None else route.with_id(body.id)
 
 
-def _answer(views: tuple[RouteView, ...]) -> RouteList:
+def _answer(views: tuple[RouteView, ...], domains: tuple[SendingDomain, ...]) -> RouteList:
+    names = {domain.id: domain.name for domain in domains}
     return RouteList(
         tuple(
             RouteAnswer(
                 id=view.id,
                 accounts=view.accounts,
+                domain=None if view.domain_id is None else names.get(view.domain_id),
                 domain_id=view.domain_id,
                 lane=view.lane,
                 tag_name=view.tag_name,
@@ -202,15 +217,11 @@ def _answer(views: tuple[RouteView, ...]) -> RouteList:
     )
 
 
-def _is_own(view: StandingView) -> bool:
-    return parse_id(view.account) is not None
-
-
 def _standing(view: StandingView) -> StandingAnswer:
     return StandingAnswer(
         domain_id=view.domain_id,
         domain=view.domain,
-        account=view.account if _is_own(view) else f"{PLATFORM_PREFIX}{view.account}",
+        account=view.account if is_own(view) else f"{PLATFORM_PREFIX}{view.account}",
         status=view.status,
         detail=view.detail,
         records=tuple(map(_record, view.records)),

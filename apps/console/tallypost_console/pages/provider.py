@@ -8,7 +8,6 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect, Stream
-from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_console.access import OPT_KEY
@@ -30,7 +29,6 @@ from tallypost_console.route_words import RouteLine, describe_routes, name_numbe
 from tallypost_console.services import Services
 from tallypost_console.streams import stream
 from tallypost_console.visitors import Visitor, as_actor
-from tallypost_core.crypto import DecryptError
 from tallypost_core.errors import HTTP_STATUS, AppError
 from tallypost_core.ids import parse_id
 from tallypost_domain.domains.service import SendingDomain, list_domains
@@ -49,7 +47,7 @@ from tallypost_domain.routing.errors import AccountInUse, AccountNotFound
 from tallypost_domain.routing.routes import list_routes
 from tallypost_domain.routing.standings import list_standings
 from tallypost_domain.routing.troubles import list_troubles
-from tallypost_domain.routing.types import AccountView, OpenedAccount, RouteView
+from tallypost_domain.routing.types import AccountView, RouteView
 from tallypost_providers.provider_domains import KNOWS_DOMAINS
 from tallypost_providers.tenant_accounts import merge_settings
 
@@ -252,31 +250,19 @@ def _list_naming(
 async def _read_change(
     session: AsyncSession, tenant_id: UUID, account_id: UUID, form: Form, services: Services
 ) -> AccountChange:
-    """What a form changes; settings that stay as they are are left alone, and not checked anew.
+    """What a form says, with the secrets that it leaves as they are.
 
     The account stays locked: a secret is only kept for settings that it was given for.
     """
-    known: OpenedAccount | AccountView
-    try:
-        known = await open_account(session, tenant_id, account_id, services.key_ring)
-        stored = dict(known.secrets)
-    except DecryptError:
-        # What no longer opens is as good as not set: each secret has to be given again.
-        known = await get_account(session, tenant_id, account_id)
-        stored = {}
+    known = await open_account(session, tenant_id, account_id, services.key_ring)
     read = merge_settings(
         known.provider,
         known.settings,
-        stored,
+        known.secrets,
         read_raw(known.provider, form, known.settings),
         allowed_networks=services.account_networks,
     )
-    is_same = (read.plain, read.secret) == (known.settings, stored)
-    return AccountChange(
-        name=form.require("name"),
-        settings=UNSET if is_same else read.plain,
-        secrets=UNSET if is_same else read.secret,
-    )
+    return AccountChange(name=form.require("name"), settings=read.plain, secrets=read.secret)
 
 
 def _back(account_id: UUID) -> Redirect:

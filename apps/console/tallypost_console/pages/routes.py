@@ -227,7 +227,8 @@ async def _filled_in(
 
 def _place(error: AppError) -> dict[str, str]:
     """The message by the field that it is about; `form` where it is about none of them."""
-    field = (error.field or "").rpartition(".")[2]
+    # `routes[2].accounts[1]` is about one of the places for accounts, which the form shows as one.
+    field = (error.field or "").rpartition(".")[2].partition("[")[0]
     if field == "accounts" and "." in (error.field or ""):
         # How many there are, and that each is there once, the form has judged by itself.
         return {field: "One of these accounts is not there any more. Choose another one."}

@@ -1,7 +1,7 @@
 """What can go wrong with keys and ciphertexts; no message ever holds key or plain bytes.
 
 These are faults of ours (a lost key, a damaged row), not of a caller, so they are no AppError:
-an edge that meets one answers 500.
+whoever opens something says what that means there, and an edge that meets one answers 500.
 """
 
 

@@ -14,11 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tallypost_core.crypto import Context, DataKey, KeyRing, decrypt, encrypt
+from tallypost_core.crypto import DecryptError, KeyRing
 from tallypost_core.ids import new_id
 from tallypost_core.names import tidy_name
 from tallypost_domain.audit import service as audit
 from tallypost_domain.audit.types import Actor
+from tallypost_domain.routing.account_secrets import open_secrets, seal_secrets
 from tallypost_domain.routing.errors import (
     AccountInUse,
     AccountNameTaken,
@@ -97,19 +98,16 @@ async def open_account(
 ) -> OpenedAccount:
     """One account with its secrets, locked until the transaction ends: for changing its settings.
 
-    Raises AccountNotFound, and CryptoError where its secrets no longer open.
+    Of secrets that no longer open there are none: each has to be given again. Raises
+    AccountNotFound, and KeyMissing where the tenant's data key cannot be opened.
     """
-    statement = select(_ROW).where(_ROW.tenant_id == tenant_id, _ROW.id == account_id)
-    row = (await session.execute(statement.with_for_update())).scalar_one_or_none()
-    if row is None:
-        raise AccountNotFound
-    data_key = await get_data_key(session, tenant_id, key_ring)
+    row = await _lock(session, tenant_id, account_id)
     return OpenedAccount(
         id=row.id,
         tenant_id=tenant_id,
         provider=row.provider,
         settings=row.settings,
-        secrets=open_secrets(data_key, tenant_id, row.id, row.secrets),
+        secrets=await _find_secrets(session, row, key_ring) or {},
         changed_at=row.changed_at,
         is_on=row.is_on,
     )
@@ -120,7 +118,7 @@ async def create_account(
 ) -> UUID:
     """Store an account, and have it checked at once; returns its id. No route names it yet.
 
-    Raises InvalidAccountName, AccountNameTaken, TooManyAccounts.
+    Raises InvalidAccountName, AccountNameTaken, TooManyAccounts, KeyMissing.
     """
     name = _require_name(new.name)
     # So that two that are made at once are counted one after the other.
@@ -138,7 +136,7 @@ async def create_account(
             name=name,
             provider=new.provider,
             settings=dict(new.settings),
-            secrets=_seal(data_key, tenant_id, account_id, new.secrets),
+            secrets=seal_secrets(data_key, tenant_id, account_id, new.secrets),
             secret_names=sorted(new.secrets),
             check_due_at=func.now(),
         )
@@ -162,47 +160,35 @@ async def change_account(
     key_ring: KeyRing,
     actor: Actor,
 ) -> None:
-    """Change an account; new settings or secrets have it checked.
+    """Change what differs of an account; other settings or secrets have it checked.
 
-    Raises AccountNotFound, InvalidAccountName, AccountNameTaken.
+    Raises AccountNotFound, InvalidAccountName, AccountNameTaken, KeyMissing.
     """
-    values: dict[str, object] = {}
-    if change.name is not UNSET:
-        values["name"] = _require_name(change.name)
-    if change.is_on is not UNSET:
-        values["is_on"] = change.is_on
-    if change.settings is not UNSET:
-        values["settings"] = dict(change.settings)
-    if change.secrets is not UNSET:
+    row = await _lock(session, tenant_id, account_id)
+    values = _list_differences(row, change)
+    if change.secrets is not UNSET and change.secrets != await _find_secrets(
+        session, row, key_ring
+    ):
         data_key = await get_data_key(session, tenant_id, key_ring)
-        values["secrets"] = _seal(data_key, tenant_id, account_id, change.secrets)
+        values["secrets"] = seal_secrets(data_key, tenant_id, account_id, change.secrets)
         values["secret_names"] = sorted(change.secrets)
-    if values.keys() & {"settings", "secrets"}:
-        values |= {"changed_at": func.now(), "check_due_at": func.now()}
     if not values:
-        await get_account(session, tenant_id, account_id)
         return
-    statement = update(_ROW).where(_ROW.tenant_id == tenant_id, _ROW.id == account_id)
-    try:
-        async with session.begin_nested():
-            changed = await session.execute(statement.values(values).returning(_ROW.id))
-    except IntegrityError as error:
-        if _NAME_KEY not in str(error.orig):
-            raise
-        raise AccountNameTaken(field="name") from error
-    if changed.one_or_none() is None:
-        raise AccountNotFound
-    if "check_due_at" in values:
+    told: dict[str, bool] = {
+        name: True for name in ("name", "settings", "secrets") if name in values
+    }
+    if change.is_on is not UNSET and "is_on" in values:
+        told["is_on"] = change.is_on
+    is_another = bool(values.keys() & {"settings", "secrets"})
+    if is_another:
+        values |= {"changed_at": func.now(), "check_due_at": func.now()}
+    await _write(session, row, values)
+    if is_another:
         # What its provider said was said to another account, perhaps.
         await _forget_domains(session, tenant_id, account_id)
     elif change.is_on is True:
         # While it was off nobody asked, and the next time was put off.
         await _ask_about_domains(session, tenant_id, account_id)
-    told: dict[str, bool] = {
-        name: True for name in ("name", "settings", "secrets") if name in values
-    }
-    if change.is_on is not UNSET:
-        told["is_on"] = change.is_on
     await _audit(session, tenant_id, "provider_account.changed", account_id, actor, **told)
 
 
@@ -241,12 +227,48 @@ async def request_check(session: AsyncSession, tenant_id: UUID, account_id: UUID
     await _ask_about_domains(session, tenant_id, account_id)
 
 
-def open_secrets(
-    data_key: DataKey, tenant_id: UUID, account_id: UUID, sealed: bytes
-) -> dict[str, str]:
-    """The secrets of an account by their names. Raises DecryptError."""
-    plain = decrypt(data_key, sealed, _context(tenant_id, account_id))
-    return msgspec.json.decode(plain, type=dict[str, str])
+async def _lock(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> ProviderAccountRow:
+    statement = select(_ROW).where(_ROW.tenant_id == tenant_id, _ROW.id == account_id)
+    row = (await session.execute(statement.with_for_update())).scalar_one_or_none()
+    if row is None:
+        raise AccountNotFound
+    return row
+
+
+async def _find_secrets(
+    session: AsyncSession, row: ProviderAccountRow, key_ring: KeyRing
+) -> dict[str, str] | None:
+    """The secrets of a row; None where they no longer open."""
+    data_key = await get_data_key(session, row.tenant_id, key_ring)
+    try:
+        return open_secrets(data_key, row.tenant_id, row.id, row.secrets)
+    except DecryptError:
+        return None
+
+
+def _list_differences(row: ProviderAccountRow, change: AccountChange) -> dict[str, object]:
+    """Columns that get another value, but for those of secrets. Raises InvalidAccountName."""
+    asked: dict[str, object] = {}
+    if change.name is not UNSET:
+        asked["name"] = _require_name(change.name)
+    if change.is_on is not UNSET:
+        asked["is_on"] = change.is_on
+    if change.settings is not UNSET:
+        asked["settings"] = dict(change.settings)
+    return {name: value for name, value in asked.items() if value != getattr(row, name)}
+
+
+async def _write(
+    session: AsyncSession, row: ProviderAccountRow, values: Mapping[str, object]
+) -> None:
+    statement = update(_ROW).where(_ROW.tenant_id == row.tenant_id, _ROW.id == row.id)
+    try:
+        async with session.begin_nested():
+            await session.execute(statement.values(values))
+    except IntegrityError as error:
+        if _NAME_KEY not in str(error.orig):
+            raise
+        raise AccountNameTaken(field="name") from error
 
 
 async def _ask_about_domains(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
@@ -298,19 +320,6 @@ def _view(row: Row[*tuple[Any, ...]]) -> AccountView:
         is_being_checked=row.check_due_at is not None,
         checked_at=row.checked_at,
         check_steps=msgspec.convert(row.check_steps, tuple[AccountStep, ...]),
-    )
-
-
-def _seal(
-    data_key: DataKey, tenant_id: UUID, account_id: UUID, secrets: Mapping[str, str]
-) -> bytes:
-    plain = msgspec.json.encode(dict(secrets))
-    return encrypt(data_key, plain, _context(tenant_id, account_id))
-
-
-def _context(tenant_id: UUID, account_id: UUID) -> Context:
-    return Context(
-        tenant_id=tenant_id, table="provider_accounts", column="secrets", row_id=account_id
     )
 
 

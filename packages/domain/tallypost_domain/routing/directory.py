@@ -10,7 +10,7 @@ from tallypost_core.crypto import CryptoError, DataKey, KeyRing, WrappedKey, unw
 from tallypost_domain.db.notifications import ChangeFeed
 from tallypost_domain.db.pools import Pool, transaction
 from tallypost_domain.db.watched_cache import Answer, WatchedCache
-from tallypost_domain.routing.accounts import open_secrets
+from tallypost_domain.routing.account_secrets import open_secrets
 from tallypost_domain.routing.types import OpenedAccount, RouteView
 
 _CACHE_SIZE = 20_000

@@ -5,18 +5,20 @@ that holds together.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 from uuid import UUID
 
+import idna
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tallypost_core.ids import new_id
+from tallypost_core.ids import new_id, parse_id
 from tallypost_domain.audit import service as audit
 from tallypost_domain.audit.types import Actor
-from tallypost_domain.domains.models import Domain
+from tallypost_domain.domains.service import list_domains
 from tallypost_domain.routing.errors import InvalidRoute, SendingRouteNotFound, TooManyRoutes
 from tallypost_domain.routing.models import ProviderAccountRow, RouteRow
 from tallypost_domain.routing.types import (
@@ -33,6 +35,8 @@ MAX_ACCOUNTS_OF_ROUTE: Final = 10
 _LANES: Final = frozenset({None, "transactional", "bulk"})
 # As an email's tags: no other could ever match.
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+# RFC 1035, section 3.1. The ASCII form of a name is no shorter.
+_MAX_DOMAIN_CHARS: Final = 253
 
 _TAKE_TURN: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 # Workers say which accounts the platform has; what tenants have is not among them.
@@ -45,6 +49,8 @@ class _Known(Struct, frozen=True):
     own: frozenset[str]
     platform: tuple[str, ...]
     domains: frozenset[UUID]
+    domain_ids: Mapping[str, UUID]
+    """By name."""
 
 
 async def list_routes(session: AsyncSession, tenant_id: UUID) -> tuple[RouteView, ...]:
@@ -54,15 +60,21 @@ async def list_routes(session: AsyncSession, tenant_id: UUID) -> tuple[RouteView
 
 
 async def replace_routes(
-    session: AsyncSession, tenant_id: UUID, routes: Sequence[NewRoute], *, actor: Actor
+    session: AsyncSession,
+    tenant_id: UUID,
+    routes: Sequence[NewRoute],
+    *,
+    domain_names: Mapping[int, str] | None = None,
+    actor: Actor,
 ) -> tuple[RouteView, ...]:
     """Put a list in the place of all routes; one that is a RouteView keeps its id.
 
-    Within a second workers go by it. Raises TooManyRoutes, InvalidRoute (its field is such as
-    `routes[2].accounts`).
+    domain_names has, by the places of routes in the list, whose mail they are for, where that is
+    known by name. Within a second workers go by it. Raises TooManyRoutes, InvalidRoute (its field
+    is such as `routes[2].accounts[0]`).
     """
     await take_turn(session, tenant_id)
-    return await _replace(session, tenant_id, routes, actor)
+    return await _replace(session, tenant_id, routes, actor, domain_names)
 
 
 async def add_route(
@@ -123,12 +135,20 @@ async def take_turn(session: AsyncSession, tenant_id: UUID) -> None:
 
 
 async def _replace(
-    session: AsyncSession, tenant_id: UUID, routes: Sequence[NewRoute], actor: Actor
+    session: AsyncSession,
+    tenant_id: UUID,
+    routes: Sequence[NewRoute],
+    actor: Actor,
+    domain_names: Mapping[int, str] | None = None,
 ) -> tuple[RouteView, ...]:
     if len(routes) > MAX_ROUTES:
         raise TooManyRoutes
     before = {view.id: view for view in await list_routes(session, tenant_id)}
     known = await _list_known(session, tenant_id)
+    routes = [
+        _tidy(route, f"routes[{index}]", (domain_names or {}).get(index), known)
+        for index, route in enumerate(routes)
+    ]
     for index, route in enumerate(routes):
         if isinstance(route, RouteView):
             if route.id not in before:
@@ -158,12 +178,44 @@ async def _replace(
 
 async def _list_known(session: AsyncSession, tenant_id: UUID) -> _Known:
     accounts = select(ProviderAccountRow.id).where(ProviderAccountRow.tenant_id == tenant_id)
-    domains = select(Domain.id).where(Domain.tenant_id == tenant_id)
+    domains = await list_domains(session, tenant_id)
     return _Known(
         own=frozenset(str(id_) for id_ in await session.scalars(accounts)),
         platform=await list_platform_accounts(session),
-        domains=frozenset(await session.scalars(domains)),
+        domains=frozenset(domain.id for domain in domains),
+        domain_ids={domain.name: domain.id for domain in domains},
     )
+
+
+def _tidy(route: NewRoute, field: str, domain_name: str | None, known: _Known) -> NewRoute:
+    """The route as it is stored: with ids in lower case, and the domain's in place of its name."""
+    accounts = tuple(str(parse_id(account) or account) for account in route.accounts)
+    if domain_name is None:
+        return replace(route, accounts=accounts)
+    domain_id = known.domain_ids.get(_tidy_domain_name(domain_name))
+    if domain_id is None:
+        raise InvalidRoute(
+            "There is no domain of this name. Give one that you send from, such as example.com, "
+            "or leave it out for all of them.",
+            field=f"{field}.domain",
+        )
+    if route.domain_id not in (None, domain_id):
+        raise InvalidRoute(
+            "`domain` and `domain_id` mean two domains. Leave one of them out.",
+            field=f"{field}.domain",
+        )
+    return replace(route, accounts=accounts, domain_id=domain_id)
+
+
+def _tidy_domain_name(name: str) -> str:
+    """The name in lower case and its ASCII form, as it is stored; what has none stays as it is."""
+    name = name.strip().lower()
+    if name.isascii() or len(name) > _MAX_DOMAIN_CHARS:
+        return name
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return name
 
 
 def _require_valid(route: NewRoute, field: str, known: _Known) -> None:
@@ -189,20 +241,20 @@ def _require_accounts(accounts: Sequence[str], field: str, known: _Known) -> Non
         raise InvalidRoute("A route names 1 to 10 accounts.", field=field)
     if len(set(accounts)) < len(accounts):
         raise InvalidRoute("A route names an account once.", field=field)
-    for account in accounts:
+    for index, account in enumerate(accounts):
         if account == PLATFORM or account in known.own:
             continue
         if account.removeprefix(PLATFORM_PREFIX) in known.platform and account.startswith(
             PLATFORM_PREFIX
         ):
             continue
-        raise InvalidRoute(_describe_known(known), field=field)
+        raise InvalidRoute(_describe_known(known), field=f"{field}[{index}]")
 
 
 def _describe_known(known: _Known) -> str:
     named = ", ".join(f"`{PLATFORM_PREFIX}{name}`" for name in known.platform)
     one = f", or one of the platform's: {named}" if named else ""
-    return f"A route names ids of provider accounts, `{PLATFORM}`{one}."
+    return f"There is no such account. A route names ids of provider accounts, `{PLATFORM}`{one}."
 
 
 def _index(routes: Sequence[NewRoute], route_id: UUID) -> int:

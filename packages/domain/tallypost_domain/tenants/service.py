@@ -2,11 +2,22 @@
 
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tallypost_core.crypto import DataKey, KeyRing, WrappedKey, new_data_key, unwrap_data_key
+from tallypost_core.crypto import (
+    DataKey,
+    KeyRing,
+    UnknownKeyError,
+    WrappedKey,
+    new_data_key,
+    unwrap_data_key,
+)
+from tallypost_domain.tenants.errors import KeyMissing
 from tallypost_domain.tenants.models import Stream, Tenant, TenantDataKey
+
+log = structlog.get_logger()
 
 DEFAULT_STREAM = "transactional"
 
@@ -56,12 +67,16 @@ async def create_tenant(
 async def get_data_key(session: AsyncSession, tenant_id: UUID, key_ring: KeyRing) -> DataKey:
     """Open the tenant's data key.
 
-    Raises UnknownKeyError where the key ring lost the key that wraps it, NoResultFound where the
-    tenant has none.
+    Raises KeyMissing where the key ring lost the key that wraps it, NoResultFound where the tenant
+    has none.
     """
     statement = select(TenantDataKey).where(TenantDataKey.tenant_id == tenant_id)
     row = (await session.execute(statement)).scalar_one()
-    return unwrap_data_key(key_ring, tenant_id, WrappedKey(row.ring_key_name, row.wrapped_key))
+    try:
+        return unwrap_data_key(key_ring, tenant_id, WrappedKey(row.ring_key_name, row.wrapped_key))
+    except UnknownKeyError as error:
+        log.exception("tenant.key_missing", key_name=error.key_name)
+        raise KeyMissing from error
 
 
 async def list_streams(session: AsyncSession, tenant_id: UUID) -> tuple[str, ...]:

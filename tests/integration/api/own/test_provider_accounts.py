@@ -63,10 +63,28 @@ async def test_account_is_kept_with_its_defaults_and_shown_without_its_secrets(
     [
         ({"name": ""}, 422, "invalid_provider_account_name", "name"),
         ({"provider": "pigeon"}, 422, "unknown_provider", "provider"),
-        ({"settings": {}}, 422, "invalid_account_settings", "host"),
-        ({"settings": {"host": "10.0.0.1"}}, 422, "invalid_account_settings", "host"),
-        ({"settings": {"host": "a.example", "port": 22}}, 422, "invalid_account_settings", "port"),
-        ({"settings": {"host": "a.example", "x": 1}}, 422, "invalid_account_settings", "x"),
+        ({"settings": {}}, 422, "invalid_account_settings", "settings.host"),
+        ({"settings": {"host": "10.0.0.1"}}, 422, "invalid_account_settings", "settings.host"),
+        ({"settings": {"host": ["a"]}}, 422, "invalid_account_settings", "settings.host"),
+        ({"settings": {"host": {"a": 1}}}, 422, "invalid_account_settings", "settings.host"),
+        (
+            {"settings": {"host": "a.example", "port": 22}},
+            422,
+            "invalid_account_settings",
+            "settings.port",
+        ),
+        (
+            {"settings": {"host": "a.example", "port": 465}},
+            422,
+            "invalid_account_settings",
+            "settings.security",
+        ),
+        (
+            {"settings": {"host": "a.example", "x": 1}},
+            422,
+            "invalid_account_settings",
+            "settings.x",
+        ),
         ({"settings": []}, 422, "wrong_type", "settings"),
         ({"colour": "red"}, 422, "unknown_field", "colour"),
     ],
@@ -76,6 +94,7 @@ async def test_what_cannot_be_used_is_refused_by_its_name(
 ) -> None:
     response = await client.post(PATH, json=RELAY | changes)
     assert is_problem(response, status, code, field=field)
+    assert f"`{field}`" in response.json()["detail"] or not field.startswith("settings.")
     assert PASSWORD not in response.text
     assert (await client.get(PATH)).json() == {"data": []}
 
@@ -85,11 +104,11 @@ async def test_change_keeps_what_it_leaves_out_secrets_included(
 ) -> None:
     account_id = await create(client)
     changed = await client.patch(
-        f"{PATH}/{account_id}", json={"name": "Renamed", "settings": {"port": 465}}
+        f"{PATH}/{account_id}", json={"name": "Renamed", "settings": {"port": 2525}}
     )
     assert changed.status_code == 200
     account = changed.json()
-    assert (account["name"], account["settings"]["port"]) == ("Renamed", 465)
+    assert (account["name"], account["settings"]["port"]) == ("Renamed", 2525)
     assert account["settings"]["username"] == "sample"
     assert account["secrets"] == ["password"]
     off = await client.patch(f"{PATH}/{account_id}", json={"enabled": False})
@@ -106,9 +125,40 @@ async def test_password_is_not_sent_to_another_host_unasked(client: httpx.AsyncC
     moved = await client.patch(
         f"{PATH}/{account_id}", json={"settings": {"host": "smtp.example.org"}}
     )
-    assert is_problem(moved, 422, "invalid_account_settings", field="password")
+    assert is_problem(moved, 422, "invalid_account_settings", field="settings.password")
     kept = (await client.get(f"{PATH}/{account_id}")).json()
     assert kept["settings"]["host"] == "smtp.example.net"
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"host": ["a"]}, "settings.host"),
+        ({"connections": {"most": 3}}, "settings.connections"),
+        ({"password": [PASSWORD]}, "settings.password"),
+        ({"port": 465}, "settings.security"),
+        ({"x": 1}, "settings.x"),
+    ],
+)
+async def test_change_that_cannot_be_used_is_refused_by_its_place(
+    client: httpx.AsyncClient, settings: dict[str, object], field: str
+) -> None:
+    account_id = await create(client)
+    refused = await client.patch(f"{PATH}/{account_id}", json={"settings": settings})
+    assert is_problem(refused, 422, "invalid_account_settings", field=field)
+    assert f"`{field}`" in refused.json()["detail"]
+    assert PASSWORD not in refused.text
+
+
+async def test_password_reaches_the_relay_as_it_was_given(
+    client: httpx.AsyncClient, database: Database, tenant: SeededTenant
+) -> None:
+    login = {"host": "smtp.example.net", "username": "sample", "password": "  p w "}
+    account_id = await create(client, settings=login)
+    async with database.pool("tp_deliver") as pool:
+        stored = await RoutingDirectory(pool, KEY_RING).find_account(tenant.id, UUID(account_id))
+    assert stored is not None
+    assert stored.secrets == {"password": "  p w "}
 
 
 async def test_second_account_of_a_name_is_refused(client: httpx.AsyncClient) -> None:
