@@ -7,11 +7,13 @@ from msgspec import Struct
 
 from tallypost_console.addresses import address_of
 from tallypost_console.bounce_codes import Meaning, meaning_of
+from tallypost_console.explanation_words import AFTER_SILENCE, NOT_BUILT
 from tallypost_console.words import answer_line, full_time, plural, provider_name
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.types import LOOK_UP_PLANNED
 from tallypost_domain.emails.views import AttemptView, EmailView, EventView
 from tallypost_domain.people.permissions import Permission
+from tallypost_domain.queue.unconfirmed import NextStep, UnconfirmedEmail
 from tallypost_domain.queue.unconfirmed_decisions import SETTLED
 from tallypost_providers.types import Outcome
 
@@ -54,7 +56,7 @@ class _Case(Struct, frozen=True):
     """Of a recipient that is `sent`, somebody said so, and no provider."""
     reason: str
     """For which it was given up last; empty where it never was, or nobody said."""
-    is_parked: bool
+    unconfirmed: UnconfirmedEmail | None
     is_put_off: bool
     dead_end: str
     """Why no account may be asked at all; empty where one may."""
@@ -62,41 +64,20 @@ class _Case(Struct, frozen=True):
 
 _RESEND: Final = Action("Resend as new", "#resend", Permission.EMAILS_SEND)
 
-# By reason: of emails that no provider was asked to take.
-_NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "attachment_missing": (
-        "It was given up: one of its attachments is not in the object store any more.",
-        "Send a new one with the attachment; this one can go out only if the attachment returns.",
-    ),
-    "email_not_buildable": (
-        "It was given up: something in it cannot be written as a message.",
-        "Send a new one that is mended; put back into the queue, this one would fail again.",
-    ),
-    "envelope_not_kept": (
-        "It was given up: some of its recipients are not to get it, and every provider here sends "
-        "to all whom To and Cc name.",
-        "Send a new one to each of the others, or put it back once there is another provider.",
-    ),
-    "signing_key_invalid": (
-        "It was given up: the DKIM key of its sending domain cannot be read.",
-        "Once an operator has mended the key, put it back into the queue.",
-    ),
-}
-
 
 def explain(
     email: EmailView,
     attempts: Sequence[AttemptView],
     events: Sequence[EventView],
     *,
-    is_parked: bool,
+    unconfirmed: UnconfirmedEmail | None = None,
     is_put_off: bool = False,
     dead_end: str = "",
 ) -> Explanation:
     """Why the email has its status; attempts and events are all that it has, first to last.
 
-    is_parked: it waits for a person to decide, and is not sent again by itself. is_put_off: it is
-    due later. dead_end says why no account may be asked at all.
+    unconfirmed is what is known of those who may have it. is_put_off: it is due later. dead_end
+    says why no account may be asked at all.
     """
     newest = attempts[-1] if attempts else None
     handovers = [attempt for attempt in attempts if not attempt.is_look_up]
@@ -112,7 +93,7 @@ def explain(
         is_found=newest is not None and newest.is_look_up and newest.outcome == Outcome.ACCEPTED,
         is_settled=_is_settled(email, events),
         reason=_reason(events),
-        is_parked=is_parked,
+        unconfirmed=unconfirmed,
         is_put_off=is_put_off,
         dead_end=dead_end,
     )
@@ -179,26 +160,24 @@ def _deferred(case: _Case) -> Explanation:
 def _unconfirmed(case: _Case) -> Explanation:
     cause = "It may have arrived: the connection ended after the message and before the answer."
     if case.silence is not None and case.silence.is_look_up:
-        cause = "It may have arrived: no answer came, and asking the provider later gave no proof."
-    if case.silence is not None and case.silence.waits_for_look_up and not case.is_parked:
+        cause = "It may have arrived: no answer came, and no look-up gave proof."
+    if case.unconfirmed is None:
+        return Explanation(
+            cause,
+            "What becomes of it is being decided just now; load the page again.",
+            case.evidence,
+        )
+    step = case.unconfirmed.next_step
+    next_step = AFTER_SILENCE[step]
+    if step is NextStep.LOOK_UP and case.silence is not None:
         place = provider_name(case.silence.provider)
-        return Explanation(
-            cause,
-            f"It waits to be looked up at {place}. Nothing is sent again before that.",
-            case.evidence,
-        )
-    if not case.is_parked:
-        return Explanation(
-            cause,
-            "It is sent again by itself, as its stream says, and may arrive twice.",
-            case.evidence,
-        )
-    return Explanation(
-        cause,
-        "Ask the recipient before it is sent again, or it may arrive twice.",
-        case.evidence,
-        _in_queue(case, "Decide", only="ambiguous"),
-    )
+        next_step = f"It waits to be looked up at {place}. Nothing is sent again before that."
+    elif step is NextStep.RESEND and case.unconfirmed.next_at is None:
+        next_step = "It is held; once it may go out it is sent again, and may arrive twice."
+    action = None
+    if step is NextStep.DECISION:
+        action = _in_queue(case, "Decide", only="ambiguous", email=str(case.email.id))
+    return Explanation(cause, next_step, case.evidence, action)
 
 
 def _sent(case: _Case) -> Explanation:
@@ -249,9 +228,9 @@ def _suppressed(case: _Case) -> Explanation:
 def _failed(case: _Case) -> Explanation:
     letters = address_of("/queue/dead-letters", mode=case.email.mode, email=case.email.id)
     action = Action("See the dead letters", letters, Permission.QUEUE_READ)
-    if case.reason in _NOT_BUILT:
+    if case.reason in NOT_BUILT:
         # What was answered to an earlier attempt has nothing to do with it.
-        return Explanation(*_NOT_BUILT[case.reason], action=action)
+        return Explanation(*NOT_BUILT[case.reason], action=action)
     if case.reason == "attempts_exhausted":
         cause = f"It was given up after {plural(case.attempts, 'attempt')}."
         next_step = "Mend what the last answer names, then put it back into the queue."
@@ -286,10 +265,9 @@ _EXPLAIN: Final[Mapping[RecipientStatus, Callable[[_Case], Explanation]]] = {
 }
 
 
-def _in_queue(case: _Case, label: str, only: str = "") -> Action:
-    return Action(
-        label, address_of("/queue", mode=case.email.mode, only=only), Permission.QUEUE_READ
-    )
+def _in_queue(case: _Case, label: str, only: str = "", email: str = "") -> Action:
+    address = address_of("/queue", mode=case.email.mode, only=only, email=email)
+    return Action(label, address, Permission.QUEUE_READ)
 
 
 def _is_settled(email: EmailView, events: Sequence[EventView]) -> bool:

@@ -33,7 +33,7 @@ _WORDS: Final[Mapping[str, str]] = {
 # Nothing was handed over: the provider was asked what became of it.
 _LOOK_UP_WORDS: Final[Mapping[str, str]] = {
     "email.sent": "Found at the provider, which has taken it",
-    "email.unconfirmed": "Looked up at the provider, without proof",
+    "email.unconfirmed": "Without proof that the provider took it",
 }
 _SETTLED_WORDS: Final[Mapping[object, str]] = {
     "person": "Settled as sent: a person said that it arrived",

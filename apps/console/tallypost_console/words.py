@@ -59,6 +59,9 @@ _SKIP_REASONS: Final[Mapping[SkipReason, str]] = {
     SkipReason.CONTENT_GONE: "the content is no longer stored",
     SkipReason.TENANT_NOT_ACTIVE: "the account is not active",
     SkipReason.CHANGED_SINCE: "it does not wait for this any more",
+    SkipReason.SILENT_AGAIN: (
+        "it was sent again meanwhile, and no answer came either; look at it anew, then decide"
+    ),
     SkipReason.BESIDE_UNCONFIRMED: (
         "another recipient of the email may have it already; decide about that one first"
     ),
@@ -175,6 +178,7 @@ def condition(state: AccountCondition) -> str:
 
 FILTERS: Final = {
     "skip_reason": skip_reason,
+    "provider_name": provider_name,
     "condition": condition,
     "with_code": with_code,
     "answer_line": answer_line,

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from tallypost_domain.people import passwords
 from tallypost_domain.people.permissions import Role
 from tests.integration.console.running import Browser, open_browser, run_console
 from tests.integration.people.samples import PASSWORD, add_member, add_person
@@ -20,13 +22,22 @@ OPERATOR = "operator@example.net"
 NOBODY = "nobody@example.net"
 """Somebody who is a member of no tenant."""
 
+# Nearly every test here signs in, and a real hash takes 40 ms; the tests of people have those.
+_CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
 reused_database = reuse.reused_database
 database = reuse.database
 
 
 @pytest.fixture
-async def people(database: Database, tenant: SeededTenant, other_tenant: SeededTenant) -> None:
+async def people(
+    database: Database,
+    tenant: SeededTenant,
+    other_tenant: SeededTenant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Everybody above but the viewer, all with one password."""
+    monkeypatch.setattr(passwords, "_HASHER", _CHEAP_HASHER)
     async with database.sessions("tp_cli") as cli:
         await add_member(cli, tenant.id, OWNER, Role.OWNER)
         await add_member(cli, tenant.id, BILLING, Role.BILLING)

@@ -247,4 +247,34 @@ async def test_email_that_is_looked_up_says_so_before_and_after(
     attempts = section(page, "attempts")
     assert "Attempt 1" in attempts
     assert "Look-up" in attempts
+    assert "The provider was asked whether it took the email." in attempts
     assert "Attempt 2" not in attempts
+
+
+async def test_look_up_by_which_nobody_was_asked_does_not_claim_a_question(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add_bulk(tenant)
+    worker = await queue.start_worker()
+    (claim,) = await queue.hand_over(worker, tenant, lane="bulk")
+    silent = await queue.settle(worker, claim, "ambiguous", first="ambiguous")
+    assert silent.attempt is not None
+    planned = replace(silent.attempt, evidence={"look_up": "planned"})
+    await queue.record(worker, replace(silent, attempt=planned, look_up_in_s=0.0))
+    (claim,) = await queue.claim(worker, tenant, lane="bulk")
+    (email,) = await queue.load(claim)
+    assert email.silence is not None
+    settlement = looked_up(
+        email,
+        worker,
+        email.silence,
+        {},
+        missing="the account that was silent cannot be asked any more",
+        evidence={"asked": "no"},
+        duration_s=0.0,
+        look_up_in_s=None,
+    )
+    await queue.record(worker, settlement)
+    attempts = section(await owner.get(f"/emails/{email_id}"), "attempts")
+    assert "The provider was not asked whether it took the email." in attempts
+    assert "The provider was asked" not in attempts

@@ -1,5 +1,6 @@
 """The queue of a tenant, and sending parked mail again."""
 
+import re
 from uuid import UUID
 
 import httpx
@@ -20,16 +21,29 @@ AGAIN = "Send the ticked ones again"
 async def park(queue: Harness, tenant: SeededTenant, count: int = 1) -> list[UUID]:
     """Bulk mail of which nobody knows whether it arrived."""
     ids = await queue.add_bulk(tenant, count, subject="News")
+    await be_silent(queue, tenant)
+    return [*ids]
+
+
+async def be_silent(queue: Harness, tenant: SeededTenant) -> None:
+    """Hand over the bulk mail that is due, to a provider that does not answer."""
     worker = await queue.start_worker()
     for claim in await queue.hand_over(worker, tenant, lane="bulk"):
         await queue.record(worker, await queue.settle(worker, claim, "ambiguous"))
-    return [*ids]
 
 
 async def tick(browser: Browser, *ids: UUID, page: str = PARKED) -> httpx.Response:
     """Tick these on a page and press the button there."""
-    fields = hidden_fields(await browser.get(page), "/queue/unconfirmed")
-    return await browser.submit("/queue/unconfirmed", **fields, email=[str(id_) for id_ in ids])
+    shown = await browser.get(page)
+    fields = hidden_fields(shown, "/queue/unconfirmed")
+    values = [value_of(shown, id_) for id_ in ids]
+    return await browser.submit("/queue/unconfirmed", **fields, email=values)
+
+
+def value_of(page: httpx.Response, id_: UUID) -> str:
+    """What the box of an email says where it is ticked; the bare id where it is not on the page."""
+    found = re.search(rf'name="email" value="({id_}[^"]*)"', page.text)
+    return found[1] if found else str(id_)
 
 
 async def test_each_state_lists_and_counts_its_emails(
@@ -47,7 +61,7 @@ async def test_each_state_lists_and_counts_its_emails(
         ("With a worker 1", [second]),
         ("On the wire 1", [first]),
         ("Held 0", []),
-        ("Unconfirmed 1", [parked]),
+        ("To decide 1", [parked]),
     ):
         assert listed(await owner.get(links(page)[label])) == expected, label
 
@@ -120,6 +134,39 @@ async def test_pressing_twice_says_that_nothing_waits_for_it_any_more(
     said = words(main(await tick(owner, first)))
     assert "0 recipients of 0 emails back in the queue" in said
     assert "1 recipient: it does not wait for this any more" in said
+
+
+async def test_old_page_decides_nothing_about_a_silence_that_came_later(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (parked,) = await park(queue, tenant)
+    old = await owner.get(PARKED)
+    fields, value = hidden_fields(old, "/queue/unconfirmed"), value_of(old, parked)
+    assert "1 recipient of 1 email back" in words(main(await tick(owner, parked)))
+    await be_silent(queue, tenant)
+    assert await queue.state(tenant, parked) == "ambiguous"
+    again = await owner.submit("/queue/unconfirmed", **fields, email=value)
+    said = words(main(again))
+    assert "0 recipients of 0 emails back in the queue" in said
+    assert "it was sent again meanwhile, and no answer came either" in said
+    assert await queue.state(tenant, parked) == "ambiguous"
+    assert "1 recipient of 1 email back" in words(main(await tick(owner, parked)))
+
+
+async def test_list_to_decide_about_says_who_was_silent_and_can_show_one_email(
+    owner: Browser, queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    first, second = await park(queue, tenant, 2)
+    (theirs,) = await park(queue, other_tenant)
+    page = await owner.get(PARKED)
+    assert "No answer from" in words(main(page))
+    assert listed(page) == [first, second]
+    one = await owner.get(f"{PARKED}&email={second}")
+    assert listed(one) == [second]
+    assert links(one)["Show all"] == PARKED
+    assert listed(await owner.get(f"{PARKED}&email={theirs}")) == []
+    answer = await tick(owner, second, page=f"{PARKED}&email={second}")
+    assert "1 recipient of 1 email back" in words(main(answer))
 
 
 async def test_pressing_without_ticking_changes_nothing_and_says_so(

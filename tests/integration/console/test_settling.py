@@ -89,12 +89,16 @@ async def test_its_page_then_tells_who_said_so(
         assert (await verify(session, tenant.id)).broken_at is None
 
 
-async def test_list_asks_before_it_settles_what_is_ticked(
+async def test_list_asks_before_anything_is_done_with_what_is_ticked(
     owner: Browser, queue: Harness, tenant: SeededTenant
 ) -> None:
     await park(queue, tenant)
     page = main(await owner.get(PARKED))
-    asked = page.partition('<details class="sure">')[2].partition("</details>")[0]
+    again, asked = (
+        each.partition("</details>")[0] for each in page.split('<details class="sure">')[1:]
+    )
+    assert "may then have them twice" in words(again)
+    assert page.count("Yes, send them again") == again.count("Yes, send them again") == 1
     assert f'formaction="{TICKED}"' in asked
     assert page.count(f'formaction="{TICKED}"') == 1
     assert "are billed as sent mail is. This cannot be undone." in words(asked)

@@ -98,7 +98,12 @@ class Person(Struct, frozen=True):
         """Send parked emails again, though they may arrive twice."""
         async with self.queue.database.session("tp_console", self.tenant.id) as session:
             return await requeueing.resend_unconfirmed(
-                session, self.tenant.id, self.mode, email_ids, actor=self.actor, peppers=PEPPERS
+                session,
+                self.tenant.id,
+                self.mode,
+                dict.fromkeys(email_ids),
+                actor=self.actor,
+                peppers=PEPPERS,
             )
 
 

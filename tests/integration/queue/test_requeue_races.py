@@ -10,7 +10,7 @@ from tallypost_domain.queue.sweeps import sweep_abandoned
 from tallypost_domain.queue.types import RecipientChange, Settlement
 from tests.integration.queue.harness import POLICY, Harness
 from tests.integration.queue.people import Person, let_fail
-from tests.support.database import SeededTenant
+from tests.support.database import PEPPERS, SeededTenant
 
 
 async def _freeze(queue: Harness, tenant: SeededTenant, email_id: UUID) -> tuple[UUID, Settlement]:
@@ -20,7 +20,7 @@ async def _freeze(queue: Harness, tenant: SeededTenant, email_id: UUID) -> tuple
     (claim,) = await queue.hand_over(frozen, tenant)
     late = await queue.settle(frozen, claim, "accepted")
     await queue.age_beat(frozen, LEASE_S + 1)
-    await sweep_abandoned(queue.pool, POLICY)
+    await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     await queue.make_due(tenant, email_id)
     await let_fail(queue, tenant)
     assert await queue.state(tenant, email_id) == "ambiguous"
@@ -132,6 +132,6 @@ async def test_lost_worker_leaves_a_dead_letter_beside_its_handover_as_it_was(
     await queue.hand_over(worker, tenant)
     await person.requeue([second.id])
     await queue.age_beat(worker, LEASE_S + 1)
-    await sweep_abandoned(queue.pool, POLICY)
+    await sweep_abandoned(queue.pool, POLICY, PEPPERS)
     statuses = await queue.statuses(tenant, email_id)
     assert sorted(statuses.values()) == ["failed", "unconfirmed", "unconfirmed"]

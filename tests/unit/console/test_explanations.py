@@ -9,6 +9,7 @@ from tallypost_console.explanations import Explanation
 from tallypost_core.ids import new_id
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.views import AttemptView, EmailView, EventView, RecipientView
+from tallypost_domain.queue.unconfirmed import NextStep, UnconfirmedEmail
 from tallypost_providers.types import Outcome
 from tests.unit.console.examples import NOON, answer, attempt, email, recipient
 
@@ -23,10 +24,28 @@ def explain(
     attempts: Sequence[AttemptView] = (),
     events: Sequence[EventView] = (),
     *,
-    is_parked: bool = True,
+    step: NextStep = NextStep.DECISION,
+    is_held: bool = False,
 ) -> Explanation:
     """The explanation of an email to which nothing happened but this."""
-    return explanations.explain(of, attempts, events, is_parked=is_parked)
+    return explanations.explain(of, attempts, events, unconfirmed=doubt(of, step, is_held=is_held))
+
+
+def doubt(of: EmailView, step: NextStep, *, is_held: bool = False) -> UnconfirmedEmail | None:
+    """What the queue says of an email that is unconfirmed."""
+    if of.status is not Status.UNCONFIRMED:
+        return None
+    is_dated = step in (NextStep.RESEND, NextStep.LOOK_UP) and not is_held
+    return UnconfirmedEmail(
+        id=of.id,
+        subject=of.subject,
+        stream=of.stream,
+        accepted_at=NOON,
+        recipients=(),
+        attempt=None,
+        next_step=step,
+        next_at=NOON if is_dated else None,
+    )
 
 
 def gave_up(reason: str | None) -> EventView:
@@ -64,7 +83,6 @@ def test_every_status_is_explained_after_any_outcome(status: Status, outcome: Ou
         (Status.CANCELED, "#resend"),
         (Status.QUEUED, "/queue"),
         (Status.HELD, "/queue?only=held"),
-        (Status.UNCONFIRMED, "/queue?only=ambiguous"),
         # What was sent again would be left out again, or do more harm.
         (Status.SUPPRESSED, ""),
         (Status.COMPLAINED, ""),
@@ -135,9 +153,7 @@ def test_newest_reason_counts_where_it_was_given_up_twice() -> None:
 def test_email_that_has_nobody_to_ask_says_so_and_leads_to_the_routes(status: Status) -> None:
     tried = [attempt(outcome=Outcome.SUSPENDED)] if status is Status.DEFERRED else []
     said = "No account of its route may be asked: A: it is switched off."
-    found = explanations.explain(
-        email(status=status), tried, (), is_parked=False, is_put_off=True, dead_end=said
-    )
+    found = explanations.explain(email(status=status), tried, (), is_put_off=True, dead_end=said)
     assert found.cause == said
     assert "moments" not in found.next_step
     assert found.action is not None
@@ -146,7 +162,7 @@ def test_email_that_has_nobody_to_ask_says_so_and_leads_to_the_routes(status: St
 
 def test_email_that_was_put_off_unsent_does_not_speak_of_moments() -> None:
     queued = email(status=Status.QUEUED)
-    put_off = explanations.explain(queued, (), (), is_parked=False, is_put_off=True)
+    put_off = explanations.explain(queued, (), (), is_put_off=True)
     assert "was put off" in put_off.cause
     assert "moments" not in put_off.next_step
     assert "moments" in explain(queued).next_step
@@ -244,10 +260,36 @@ def test_delay_says_how_many_attempts_there_were() -> None:
 
 def test_unconfirmed_email_that_is_sent_again_by_itself_asks_nobody_to_decide() -> None:
     silent = [attempt(outcome=Outcome.AMBIGUOUS)]
-    explanation = explain(email(status=Status.UNCONFIRMED), silent, is_parked=False)
+    explanation = explain(email(status=Status.UNCONFIRMED), silent, step=NextStep.RESEND)
     assert "may have arrived" in explanation.cause
     assert "again by itself" in explanation.next_step
     assert explanation.action is None
+
+
+def test_unconfirmed_email_that_is_held_says_what_it_waits_for() -> None:
+    silent = [attempt(outcome=Outcome.AMBIGUOUS)]
+    held = explain(email(status=Status.UNCONFIRMED), silent, step=NextStep.RESEND, is_held=True)
+    assert (
+        held.next_step == "It is held; once it may go out it is sent again, and may arrive twice."
+    )
+
+
+def test_recipient_who_waits_for_the_others_is_not_said_to_be_sent_to_again() -> None:
+    silent = [attempt(outcome=Outcome.AMBIGUOUS)]
+    waits = explain(email(status=Status.UNCONFIRMED), silent, step=NextStep.AFTER_OTHERS)
+    assert "nothing is sent again by guess" in waits.next_step
+    assert waits.action is None
+
+
+def test_email_about_which_somebody_decides_just_now_promises_nothing() -> None:
+    silent = [attempt(outcome=Outcome.AMBIGUOUS)]
+    said = explanations.explain(email(status=Status.UNCONFIRMED), silent, ())
+    assert "load the page again" in said.next_step
+
+
+def test_link_to_a_decision_leads_to_this_email() -> None:
+    parked = email(status=Status.UNCONFIRMED)
+    assert href(parked).endswith(f"only=ambiguous&email={parked.id}")
 
 
 def test_unconfirmed_email_warns_of_a_second_copy() -> None:
@@ -270,7 +312,7 @@ def to_be_looked_up(provider: str = "sendgrid") -> AttemptView:
 @pytest.mark.parametrize(("provider", "name"), [("sendgrid", "SendGrid"), ("pigeon", "pigeon")])
 def test_unconfirmed_email_says_where_it_is_to_be_looked_up(provider: str, name: str) -> None:
     silent = [to_be_looked_up(provider)]
-    explanation = explain(email(status=Status.UNCONFIRMED), silent, is_parked=False)
+    explanation = explain(email(status=Status.UNCONFIRMED), silent, step=NextStep.LOOK_UP)
     assert "may have arrived" in explanation.cause
     assert f"looked up at {name}" in explanation.next_step
     assert explanation.evidence == ""
@@ -280,17 +322,17 @@ def test_unconfirmed_email_says_where_it_is_to_be_looked_up(provider: str, name:
 def test_email_that_was_looked_up_in_vain_goes_on_as_its_stream_says() -> None:
     ada = recipient(Status.UNCONFIRMED)
     tried = [to_be_looked_up(), looked_up(ada, Outcome.AMBIGUOUS)]
-    waits = explain(email(ada), tried, is_parked=False)
-    assert "gave no proof" in waits.cause
+    waits = explain(email(ada), tried, step=NextStep.RESEND)
+    assert "no look-up gave proof" in waits.cause
     assert waits.evidence == "not found when the provider was asked"
     assert "again by itself" in waits.next_step
-    assert "Ask the recipient" in explain(email(ada), tried, is_parked=True).next_step
+    assert "Ask the recipient" in explain(email(ada), tried).next_step
 
 
 def test_silence_after_a_look_up_in_vain_is_to_be_looked_up_anew() -> None:
     ada = recipient(Status.UNCONFIRMED)
     tried = [to_be_looked_up(), looked_up(ada, Outcome.AMBIGUOUS), to_be_looked_up()]
-    assert "looked up at" in explain(email(ada), tried, is_parked=False).next_step
+    assert "looked up at" in explain(email(ada), tried, step=NextStep.LOOK_UP).next_step
 
 
 def test_email_that_was_found_says_how_that_is_known() -> None:

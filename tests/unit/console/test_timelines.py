@@ -101,7 +101,7 @@ def test_harm_is_coloured_as_such(type_: str, tone: str) -> None:
     ("type_", "what"),
     [
         ("email.sent", "Found at the provider, which has taken it"),
-        ("email.unconfirmed", "Looked up at the provider, without proof"),
+        ("email.unconfirmed", "Without proof that the provider took it"),
         ("email.deferred", "Put off; it is tried again"),
     ],
 )

@@ -75,8 +75,8 @@ class SilentAttemptAnswer(Struct, frozen=True, kw_only=True):
     """`unknown` where our process was lost with the handover; so is the account."""
     account: str
     phase: str
-    """How far it came; `lookup` where the provider was asked about an earlier one, and did not know
-    it."""
+    """How far it came; `lookup` where the provider was to be asked about an earlier one: it did not
+    know it, did not tell, or could not be asked."""
     at: dt.datetime
     """When it was recorded."""
     look_up_due: bool

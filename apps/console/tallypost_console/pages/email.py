@@ -36,6 +36,7 @@ from tallypost_domain.inbox import service as inbox
 from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
+from tallypost_domain.queue.unconfirmed import find_unconfirmed
 from tallypost_domain.queue.unconfirmed_decisions import settle_as_sent
 from tallypost_domain.queue.waiting import find_turn
 from tallypost_providers.types import Mode
@@ -217,7 +218,7 @@ async def _find(
         email,
         attempts,
         events,
-        is_parked=turn is not None and turn.is_parked,
+        unconfirmed=await find_unconfirmed(session, tenant_id, email.mode, email.id),
         is_put_off=turn is not None and turn.is_put_off,
         dead_end=await find_dead_end(session, tenant_id, email, turn) if turn else "",
     )

@@ -24,6 +24,7 @@ from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
 from tallypost_domain.queue.requeueing import resend_unconfirmed
 from tallypost_domain.queue.settling import settle_several_as_sent
+from tallypost_domain.queue.unconfirmed import find_silent_attempts
 from tallypost_domain.queue.waiting import (
     QueueCounts,
     QueueState,
@@ -36,13 +37,14 @@ PAGE_SIZE: Final = 50
 
 _PATH: Final = "/queue"
 _TEMPLATE: Final = "queue.html"
+_PARKED: Final = "ambiguous"
 _STATES: Final[tuple[tuple[QueueState | None, str], ...]] = (
     (None, "All"),
     ("waiting", "Waiting"),
     ("claimed", "With a worker"),
     ("handing_over", "On the wire"),
     ("held", "Held"),
-    ("ambiguous", "Unconfirmed"),
+    (_PARKED, "To decide"),
 )
 _REQUEUE: Final = {OPT_KEY: Permission.QUEUE_REQUEUE}
 
@@ -63,10 +65,13 @@ class QueuePages(Controller):
         mode: FromQuery[Mode] = "live",
         only: FromQuery[QueueState | None] = None,
         after: FromQuery[UUID | None] = None,
+        email: FromQuery[UUID | None] = None,
     ) -> Response[str]:
-        """One page of a mode's queue, the email first that was accepted first."""
+        """One page of a mode's queue, the email first that was accepted first, or one email."""
         may_requeue = visitor.may(Permission.QUEUE_REQUEUE)
-        found = await _find(session, tenant.id, mode, only, after, may_requeue=may_requeue)
+        found = await _find(
+            session, tenant.id, mode, only, after, email_id=email, may_requeue=may_requeue
+        )
         return render(request, _TEMPLATE, tenant=tenant, **found)
 
     @get("/live")
@@ -77,6 +82,7 @@ class QueuePages(Controller):
         visitor: NamedDependency[Visitor],
         mode: FromQuery[Mode] = "live",
         only: FromQuery[QueueState | None] = None,
+        email: FromQuery[UUID | None] = None,
     ) -> Stream:
         """The first page whenever it changes. Raises TooManyStreams."""
         tenant_id = require_tenant_id(visitor)
@@ -84,10 +90,12 @@ class QueuePages(Controller):
 
         async def view() -> str:
             async with services.session(tenant_id) as session:
-                found = await _find(session, tenant_id, mode, only, may_requeue=may_requeue)
+                found = await _find(
+                    session, tenant_id, mode, only, email_id=email, may_requeue=may_requeue
+                )
             return render_block(_TEMPLATE, "list", **found)
 
-        key = (_PATH, tenant_id, mode, only, may_requeue)
+        key = (_PATH, tenant_id, mode, only, email, may_requeue)
         return stream(request, services, visitor, key, view)
 
     @post("/unconfirmed", status_code=200, opt=_REQUEUE)
@@ -110,7 +118,7 @@ class QueuePages(Controller):
             actor=as_actor(request, visitor.person),
             peppers=services.peppers,
         )
-        back = address_of(_PATH, mode=mode, only="ambiguous")
+        back = address_of(_PATH, mode=mode, only=_PARKED)
         return render(request, "requeued.html", tenant=tenant, mode=mode, done=done, back=back)
 
     @post("/unconfirmed/arrived", status_code=200, opt=_REQUEUE)
@@ -125,15 +133,24 @@ class QueuePages(Controller):
         form = await read_form(request)
         mode = read_mode(form)
         done = await settle_several_as_sent(
-            session, tenant.id, mode, _chosen(form), actor=as_actor(request, visitor.person)
+            session, tenant.id, mode, [*_chosen(form)], actor=as_actor(request, visitor.person)
         )
-        back = address_of(_PATH, mode=mode, only="ambiguous")
+        back = address_of(_PATH, mode=mode, only=_PARKED)
         return render(request, "settled.html", tenant=tenant, mode=mode, done=done, back=back)
 
 
-def _chosen(form: Form) -> list[UUID]:
-    """The emails that are ticked; what is no id is left out."""
-    return [id_ for id_ in map(parse_id, form.list_values("email")) if id_ is not None]
+def _chosen(form: Form) -> dict[UUID, UUID | None]:
+    """The emails that are ticked, each with the silent attempt that was shown beside it.
+
+    What is no id is left out. Pressed once more, an old page decides about nothing newer.
+    """
+    chosen: dict[UUID, UUID | None] = {}
+    for value in form.list_values("email"):
+        email, _, attempt = value.partition(" ")
+        email_id = parse_id(email)
+        if email_id is not None:
+            chosen[email_id] = parse_id(attempt)
+    return chosen
 
 
 # Any: what the template shows.
@@ -144,15 +161,24 @@ async def _find(
     state: QueueState | None,
     after: UUID | None = None,
     *,
+    email_id: UUID | None,
     may_requeue: bool,
 ) -> dict[str, Any]:
-    page = await list_queue(session, tenant_id, mode, state=state, limit=PAGE_SIZE, after=after)
+    page = await list_queue(
+        session, tenant_id, mode, state=state, limit=PAGE_SIZE, after=after, email_id=email_id
+    )
     counts = await count_queue(session, tenant_id, mode)
-    here = address_of(_PATH, mode=mode, only=state)
+    parked = [email.email_id for email in page.items if email.state == _PARKED]
+    silences = await find_silent_attempts(session, tenant_id, parked)
+    here = address_of(_PATH, mode=mode, only=state, email=email_id)
     return {
         "mode": mode,
         "state": state,
-        "is_choice": state == "ambiguous" and may_requeue,
+        "is_parked": state == _PARKED,
+        "is_choice": state == _PARKED and may_requeue,
+        "silences": silences,
+        "is_one": email_id is not None,
+        "all": address_of(_PATH, mode=mode, only=state),
         "emails": page.items,
         "now": utc_now(),
         "tabs": [
@@ -161,7 +187,7 @@ async def _find(
         ],
         "is_first": after is None,
         "here": here,
-        "live": address_of(f"{_PATH}/live", mode=mode, only=state),
+        "live": address_of(f"{_PATH}/live", mode=mode, only=state, email=email_id),
         "after": page.after,
     }
 

@@ -41,6 +41,8 @@ class SkipReason(enum.StrEnum):
     CHANGED_SINCE = "changed_since"
     """It does not wait for this any more, there never was such a one, or a worker has its email
     just now."""
+    SILENT_AGAIN = "silent_again"
+    """It was sent again meanwhile, and nobody knows of that handover either."""
     BESIDE_UNCONFIRMED = "beside_unconfirmed"
     """Another recipient of the email may have it, and would be sent to again with this one."""
 

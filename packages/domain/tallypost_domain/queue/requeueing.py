@@ -21,7 +21,9 @@ from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.queue.dead_letters import DeadLetterFilter, matching
 from tallypost_domain.queue.models import DeadLetterRow
 from tallypost_domain.queue.requeue_choices import SkipReason as SkipReason
+from tallypost_domain.queue.requeue_choices import lock
 from tallypost_domain.queue.requeue_steps import Step, send_again, take_turn
+from tallypost_domain.queue.unconfirmed import find_silent_attempts
 from tallypost_providers.types import Mode
 
 MAX_STEP = 1_000
@@ -104,27 +106,37 @@ async def resend_unconfirmed(
     session: AsyncSession,
     tenant_id: UUID,
     mode: Mode,
-    email_ids: Collection[UUID],
+    seen: Mapping[UUID, UUID | None],
     *,
     actor: Actor,
     peppers: KeyRing,
 ) -> Requeued:
     """Send parked emails again to those of whom nobody knows whether they have it.
 
-    They may get it twice: this is a person's decision. Takes up to MAX_STEP emails; raises
-    ValueError for more.
+    They may get it twice: this is a person's decision. seen has the emails, each with the silent
+    attempt that the person knew of, or None for whichever is the newest: what was silent once more
+    since then is left. Takes up to MAX_STEP emails; raises ValueError for more.
     """
-    wanted = _require_few(email_ids)
+    _require_few(seen)
     await take_turn(session, tenant_id)
+    # Locked before it is looked at, when no worker can add another attempt.
+    await lock(session, tenant_id, seen)
+    newest = await find_silent_attempts(session, tenant_id, seen)
+    current = [
+        email_id
+        for email_id, attempt_id in seen.items()
+        if attempt_id is None or (email_id in newest and newest[email_id].id == attempt_id)
+    ]
     step = await send_again(
         session,
         tenant_id,
         mode,
-        dict.fromkeys(wanted),
+        dict.fromkeys(current),
         RecipientStatus.UNCONFIRMED,
         actor=actor,
         peppers=peppers,
     )
+    step.skipped[SkipReason.SILENT_AGAIN] += len(seen) - len(current)
     await _audit(session, tenant_id, mode, "unconfirmed.requeued", step, actor)
     return _requeued(step)
 

@@ -114,6 +114,19 @@ async def list_unconfirmed(
     return UnconfirmedPage(items, ids[-1] if len(rows) > limit else rows[0].last)
 
 
+async def find_unconfirmed(
+    session: AsyncSession, tenant_id: UUID, mode: Mode, email_id: UUID
+) -> UnconfirmedEmail | None:
+    """One email; None where nobody doubts who has it, or it has just been decided."""
+    looked_at = _rows(tenant_id, None).where(QueueRow.email_id == email_id).cte()
+    row = (await session.execute(_unconfirmed(tenant_id, mode, looked_at))).one_or_none()
+    if row is None:
+        return None
+    recipients = await _recipients(session, tenant_id, [email_id])
+    attempts = await find_silent_attempts(session, tenant_id, [email_id])
+    return _email(row, recipients.get(email_id, ()), attempts.get(email_id))
+
+
 async def find_silent_attempts(
     session: AsyncSession, tenant_id: UUID, email_ids: Collection[UUID]
 ) -> dict[UUID, SilentAttempt]:

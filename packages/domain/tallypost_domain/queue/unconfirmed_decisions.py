@@ -85,7 +85,7 @@ async def resend(
     attempt is not the newest silent one; the caller must not commit after any of them.
     """
     done = await resend_unconfirmed(
-        session, tenant_id, mode, [email_id], actor=actor, peppers=peppers
+        session, tenant_id, mode, {email_id: None}, actor=actor, peppers=peppers
     )
     if done.recipients:
         # Looked at last, when no worker can add another one.

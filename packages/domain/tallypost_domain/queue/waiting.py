@@ -51,12 +51,10 @@ class QueuePage(Struct, frozen=True):
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """Of one email: what decides whom it goes to, and whether it is sent by itself, and when."""
+    """Of one email: what decides whom it goes to, and when."""
 
     lane: Lane
     domain_id: UUID
-    is_parked: bool
-    """It waits for a person to decide, and is not sent again by itself."""
     is_put_off: bool
     """It is due later than now."""
 
@@ -81,31 +79,34 @@ async def list_queue(
     state: QueueState | None = None,
     limit: int,
     after: UUID | None = None,
+    email_id: UUID | None = None,
 ) -> QueuePage:
     """What waits or is under way, the email first that was accepted first.
 
-    limit is 1 to MAX_PAGE. Where many rows of the other mode stand in between, a page has fewer
-    emails, or none, and yet names where the next one begins.
+    email_id narrows it to one email. limit is 1 to MAX_PAGE. Where many rows of the other mode
+    stand in between, a page has fewer emails, or none, and yet names where the next one begins.
     """
     limit = min(limit, MAX_PAGE)
-    looked_at = _rows(tenant_id, state, after).order_by(QueueRow.email_id).limit(_LOOK).cte()
+    rows = _rows(tenant_id, state, after)
+    if email_id is not None:
+        rows = rows.where(QueueRow.email_id == email_id)
+    looked_at = rows.order_by(QueueRow.email_id).limit(_LOOK).cte()
     page = _emails(tenant_id, mode, looked_at).limit(limit + 1).subquery()
     # By the same statement: another would look at rows behind those that have left meanwhile.
     last = select(looked_at.c.email_id).order_by(looked_at.c.email_id).offset(_LOOK - 1).limit(1)
     look = select(last.scalar_subquery().label("last")).subquery()
     found = select(look.c.last, page).join_from(look, page, true(), isouter=True)
-    rows = (await session.execute(found.order_by(page.c.email_id))).all()
-    items = tuple(_queued(row) for row in rows[:limit] if row.email_id is not None)
-    if len(rows) > limit:
+    emails = (await session.execute(found.order_by(page.c.email_id))).all()
+    items = tuple(_queued(row) for row in emails[:limit] if row.email_id is not None)
+    if len(emails) > limit:
         return QueuePage(items, items[-1].email_id)
-    return QueuePage(items, rows[0].last)
+    return QueuePage(items, emails[0].last)
 
 
 async def find_turn(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> Turn | None:
     """The turn of an email in the queue; None where nobody is left to send it to."""
     statement = (
         select(
-            QueueRow.state,
             QueueRow.lane,
             Email.domain_id,
             ((QueueRow.state == "waiting") & (QueueRow.due_at > func.now())).label("is_put_off"),
@@ -119,7 +120,6 @@ async def find_turn(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> T
     return Turn(
         lane=Lane(row.lane),
         domain_id=row.domain_id,
-        is_parked=row.state == "ambiguous",
         is_put_off=row.is_put_off,
     )
 
