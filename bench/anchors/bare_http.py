@@ -1,4 +1,7 @@
-"""What posting the same emails costs one process with a bare HTTP client: nothing but requests."""
+"""What posting the same email costs one process with a bare HTTP client: nothing but requests.
+
+The body is the one that the adapter makes of the email that everybody sends.
+"""
 
 import asyncio
 import itertools
@@ -12,6 +15,8 @@ from msgspec import Struct
 
 from bench import mail
 from bench.children import Children
+from tallypost_providers.sendgrid_envelope import read_envelope
+from tallypost_providers.sendgrid_mail import write_body
 
 _GRACE_S = 60.0
 
@@ -40,14 +45,8 @@ def measure(children: Children, job: PostJob) -> Posted:
 
 
 async def _post(job: PostJob) -> Posted:
-    body = msgspec.json.encode(
-        {
-            "from": {"email": "hello@example.com"},
-            "personalizations": [{"to": [{"email": "somebody@example.net"}]}],
-            "subject": "Hello",
-            "content": [{"type": "text/html", "value": mail.html()}],
-        }
-    )
+    email = mail.outgoing("hello@example.com", "somebody@example.net")
+    body = write_body(email, read_envelope(email))
     headers = {"authorization": "Bearer sample", "content-type": "application/json"}
     numbers = itertools.count()
 

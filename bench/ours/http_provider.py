@@ -1,6 +1,7 @@
 """Delivering by a provider's HTTP API, against the bare client that it is reached with.
 
-Both post the same body to the same sink, each from one process. What is compared is what a process
+Both post to the same sink, each from one process: ours one email after the other, the bare client
+the body that the adapter makes of one of them, again and again. What is compared is what a process
 gets done in a second of its own processor time: ours claims, builds, records and bills besides.
 """
 

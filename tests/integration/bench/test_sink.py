@@ -1,17 +1,24 @@
 """The sink that the bench measures with: what it takes, refuses and notes."""
 
+import asyncio
 import http.client
 import smtplib
 import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from bench import mail
 from bench.anchors import bare_http
 from bench.children import Children
 from bench.sinks import OwnSink, http_sink, own_sink
 from bench.smtp_sink import SinkJob
+from tallypost_providers.types import Outcome
+from tests.support.sendgrid import make_provider
 from tests.support.smtp_peers import make_certificate
 
 SENDER, RECIPIENT = "hello@example.com", "somebody@example.net"
@@ -112,6 +119,21 @@ def test_sink_of_an_http_api_counts_requests_on_kept_connections(children: Child
         assert sink.arrivals().taken == 0
 
 
+def test_sink_of_an_http_api_counts_no_request_but_mail(children: Children) -> None:
+    with http_sink(children) as sink:
+        client = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=10)
+        for method, path, body in (
+            ("POST", "/v3/mail/send", "{}"),
+            ("GET", "/v3/whitelabel/domains?domain=example.com", None),
+            ("POST", "/v3/whitelabel/domains", "{}"),
+            ("POST", "/v3/mail/send", "{}"),
+        ):
+            client.request(method, path, body=body)
+            client.getresponse().read()
+        client.close()
+        assert sink.arrivals().taken == 2
+
+
 def test_bare_client_posts_what_it_was_told(children: Children) -> None:
     with http_sink(children) as sink:
         url = f"http://127.0.0.1:{sink.port}/v3/mail/send"
@@ -119,3 +141,47 @@ def test_bare_client_posts_what_it_was_told(children: Children) -> None:
         assert sink.arrivals().taken == 50
     assert posted.rate > 0
     assert posted.cpu_us > 0
+
+
+def test_bare_client_posts_the_body_that_the_adapter_makes(children: Children) -> None:
+    with kept_bodies() as (url, bodies):
+        bare_http.measure(children, bare_http.PostJob(f"{url}/v3/mail/send", 1, 1))
+        asyncio.run(hand_over(url))
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+
+
+async def hand_over(url: str) -> None:
+    """The same email by the adapter."""
+    provider = make_provider(url)
+    try:
+        result = await provider.send(mail.outgoing(SENDER, RECIPIENT), timeout_s=10)
+    finally:
+        await provider.close()
+    assert [recipient.outcome for recipient in result.recipients] == [Outcome.ACCEPTED]
+
+
+@contextmanager
+def kept_bodies() -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers as Mail Send does, and the bodies that it got."""
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(202)
+            self.send_header("X-Message-Id", "1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", bodies
+        finally:
+            server.shutdown()
+            thread.join()
