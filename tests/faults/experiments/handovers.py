@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from tests.support.database import SeededTenant
 from tests.support.platform import Platform
 
 # All times are of the database server's clock, which is this machine's.
@@ -14,6 +15,7 @@ _HANDOVERS = """
                AS taken_at,
            coalesce(bool_or(a.outcome = 'ambiguous'), false) AS was_in_doubt
     FROM emails e LEFT JOIN attempts a ON a.tenant_id = e.tenant_id AND a.email_id = e.id
+    WHERE e.tenant_id = $1
     GROUP BY e.tenant_id, e.id, e.created_at
 """
 _NOT_CLOSED = """
@@ -32,11 +34,11 @@ class Handover(Struct, frozen=True):
     """It left for a provider once that did not say what became of it."""
 
 
-def read_handovers(platform: Platform) -> list[Handover]:
-    """All emails of a platform."""
+def read_handovers(platform: Platform, tenant: SeededTenant) -> list[Handover]:
+    """All emails of a tenant."""
     return [
         Handover(row["accepted_at"], row["taken_at"], row["was_in_doubt"])
-        for row in platform.fetch(_HANDOVERS)
+        for row in platform.fetch(_HANDOVERS, tenant.id)
     ]
 
 

@@ -16,6 +16,7 @@ from tests.faults.experiments.handovers import (
     waits_s,
 )
 from tests.faults.experiments.rates import percentile
+from tests.faults.experiments.routes import route_by
 from tests.faults.runs import Experiment, Run
 from tests.support.programs import wait_until
 from tests.support.ses import answer
@@ -30,6 +31,9 @@ _WITHIN_S = 120.0
 # Where most handovers fail, chance alone would use up a dozen attempts of some email.
 _LONG_SCHEDULE_S = ",".join(["1"] * 8 + ["3"] * 24)
 _MOST_ATTEMPTS = "SELECT coalesce(max(attempt), 0) FROM attempts"
+# The account that a second tenant's mail goes by, and whatever of it went by another one.
+_NEIGHBOURS_ACCOUNT = "ses"
+_ASTRAY = "SELECT count(*) FROM attempts WHERE tenant_id = $1 AND account <> $2"
 _DEAD_LETTERS = "SELECT count(*) FROM dead_letters"
 _REFUSED = """
     SELECT count(*) FROM attempts
@@ -87,6 +91,10 @@ def _hang(run: Run) -> None:
     after_s = run.pick(small=1.0, full=15.0)
     sends_s = before_s + hung_s + after_s
     _be_well(run)
+    neighbour = run.platform.other_tenant
+    route_by(run.platform, neighbour, _NEIGHBOURS_ACCOUNT)
+    count = int(sends_s * run.pick(small=10, full=20))
+    run.send(count, sends_s, name="neighbour", tenant=neighbour)
     clients = run.send(int(sends_s * run.pick(small=20, full=40)), sends_s)
     clients.sending_for(before_s / 3)
     # The first mails find no connection open yet.
@@ -106,10 +114,11 @@ def _hang(run: Run) -> None:
     run.note_healed()
     run.forbid_restarts()
     _judge_hang(run, calm_at, hung_at, opened_at, over_at)
+    _judge_neighbour(run, calm_at, hung_at, opened_at, over_at)
 
 
 def _judge_hang(run: Run, calm_at: float, hung_at: float, opened_at: float, over_at: float) -> None:
-    handovers = read_handovers(run.platform)
+    handovers = read_handovers(run.platform, run.platform.tenant)
     stuck = [one for one in accepted_between(handovers, hung_at, opened_at) if not one.was_in_doubt]
     later = waits_s(accepted_between(handovers, opened_at, over_at))
     p95_s = percentile(waits_s(accepted_between(handovers, calm_at, hung_at)), 95)
@@ -124,6 +133,25 @@ def _judge_hang(run: Run, calm_at: float, hung_at: float, opened_at: float, over
     run.at_most("seconds until mail that had not left moves", moved_s, 60.0)
     busy = percentile(later, 95) / p95_s
     run.at_most("p95 of mail with the breaker open, of that before", busy, 1.5)
+
+
+def _judge_neighbour(
+    run: Run, calm_at: float, hung_at: float, opened_at: float, over_at: float
+) -> None:
+    """Whoever's mail goes by another account hardly notices."""
+    neighbour = run.platform.other_tenant
+    astray = run.platform.count(_ASTRAY, neighbour.id, _NEIGHBOURS_ACCOUNT)
+    run.require("a tenant's mail goes by the account that its route names", not astray, astray)
+    handovers = read_handovers(run.platform, neighbour)
+    p95_s, hanging_s, whole_s = (
+        percentile(waits_s(accepted_between(handovers, first_at, last_at)), 95)
+        for first_at, last_at in ((calm_at, hung_at), (hung_at, opened_at), (hung_at, over_at))
+    )
+    run.progress.say(
+        f"p95 of another tenant {p95_s:.3f} s before, {hanging_s:.3f} s until the breakers opened, "
+        f"{whole_s:.3f} s from the hang on"
+    )
+    run.at_most("p95 of another tenant from the hang on, of that before", whole_s / p95_s, 1.5)
 
 
 def _revoke(run: Run) -> None:
@@ -153,7 +181,8 @@ def _revoke(run: Run) -> None:
     run.forbid_restarts()
     # A refusal is a statement.
     run.forbid_doubt()
-    waited_s = waits_s(accepted_between(read_handovers(run.platform), revoked_at, restored_at))
+    handovers = read_handovers(run.platform, run.platform.tenant)
+    waited_s = waits_s(accepted_between(handovers, revoked_at, restored_at))
     run.progress.say(f"p95 {percentile(waited_s, 95):.3f} s while revoked")
     run.at_most("p99 of mail while the key is revoked, s", percentile(waited_s, 99), 2.0)
     run.at_most("seconds until a restored key is used", used_s, 90.0)
