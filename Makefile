@@ -64,7 +64,7 @@ settings-check: bootstrap ## Fail where docs/settings.md or .env.example is not 
 
 .PHONY: test
 test: bootstrap ## Run the tests, but for the slow ones and those in containers
-	@$(python) -m pytest -q -n 2 --dist loadfile -m "not slow and not containers" $(ARGS)
+	@$(python) -m pytest -q -n 3 --dist loadfile -m "not slow and not containers" $(ARGS)
 
 .PHONY: test-full
 test-full: bootstrap ## Run all tests, slow ones too
