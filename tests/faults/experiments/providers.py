@@ -151,6 +151,7 @@ def _judge_neighbour(
         f"p95 of another tenant {p95_s:.3f} s before, {hanging_s:.3f} s until the breakers opened, "
         f"{whole_s:.3f} s from the hang on"
     )
+    run.at_most("p95 of another tenant until they open, of that before", hanging_s / p95_s, 1.5)
     run.at_most("p95 of another tenant from the hang on, of that before", whole_s / p95_s, 1.5)
 
 
