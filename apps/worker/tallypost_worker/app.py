@@ -30,6 +30,8 @@ from tallypost_worker.trouble_reports import report_troubles
 # After an outage of the database every worker's beat is old; this gives each of them time to
 # beat again before anybody frees rows.
 _STEADY_BEFORE_SWEEP_S = 10.0
+# Between two sweeps where one of them has left some.
+_SWEEP_ON_S = 0.1
 # Shorter than what the supervisor allows, so that signing off still follows.
 _DRAIN_LIMIT_S = 8.0
 # Part of it.
@@ -154,8 +156,11 @@ async def _close(name: str, closing: Awaitable[None]) -> None:
 async def _sweep(pool: Pool, heartbeat: Heartbeat, settings: WorkerSettings) -> None:
     policy = retry_policy(settings)
     peppers = KeyRing.from_setting(settings.secrets.peppers.reveal())
+    is_more = False
     while True:
-        await asyncio.sleep(SWEEP_EVERY_S)
+        # A worker that was killed had several hundred rows.
+        await asyncio.sleep(_SWEEP_ON_S if is_more else SWEEP_EVERY_S)
+        is_more = False
         if heartbeat.steady_s < _STEADY_BEFORE_SWEEP_S:
             continue
         try:
@@ -168,6 +173,7 @@ async def _sweep(pool: Pool, heartbeat: Heartbeat, settings: WorkerSettings) -> 
             # The edge of this task: what is wrong with a dead worker's row must not end this one.
             log.exception("sweep.crashed")
             continue
+        is_more = swept.is_more
         metrics.record_sweep(swept.released + swept.unconfirmed)
         if swept.released or swept.unconfirmed:
             log.warning("sweep.freed", released=swept.released, unconfirmed=swept.unconfirmed)

@@ -6,6 +6,7 @@ import datetime as dt
 import pytest
 from sqlalchemy import text
 
+from tallypost_domain.queue import sweeps
 from tallypost_domain.queue.claims import LEASE_S, beat, sign_off
 from tallypost_domain.queue.sweeps import WORKER_LOST, Swept, sweep_abandoned
 from tallypost_domain.suppressions.service import suppress
@@ -47,6 +48,25 @@ async def test_claimed_rows_of_a_dead_worker_are_due_again_at_once(
     assert {(claim.fence, claim.attempt) for claim in again} == {(2, 0)}
     # Whoever comes back to them finds that they are not its own any more.
     assert await queue.mark(dead, *claims) == ()
+
+
+async def test_sweep_says_that_it_left_some_and_the_next_one_takes_those(
+    queue: Harness,
+    tenant: SeededTenant,
+    other_tenant: SeededTenant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweeps, "_CHUNK", 3)
+    await queue.add(tenant, 2)
+    await queue.add(other_tenant, 2)
+    dead = await queue.start_worker()
+    await queue.hand_over(dead, tenant, other_tenant)
+    await queue.age_beat(dead, LEASE_S + 1)
+    assert await sweep_abandoned(queue.pool, POLICY, PEPPERS) == Swept(0, 3, is_more=True)
+    assert await sweep_abandoned(queue.pool, POLICY, PEPPERS) == Swept(0, 1)
+    for owner in (tenant, other_tenant):
+        statuses = await queue.fetch(owner, "SELECT status FROM emails")
+        assert [row["status"] for row in statuses] == ["unconfirmed"] * 2
 
 
 async def test_row_that_may_have_left_is_listed_and_sent_again_on_the_transactional_lane(

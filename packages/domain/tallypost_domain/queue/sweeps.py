@@ -59,6 +59,8 @@ class Swept(Struct, frozen=True):
     """Rows that nothing had left from: due again at once."""
     unconfirmed: int
     """Rows that may have left: listed, and treated by their stream's policy."""
+    is_more: bool = False
+    """There may be others: this sweep freed as many as one may."""
 
 
 _FORGET_WORKERS = "DELETE FROM workers WHERE beat_at < now() - interval '1 hour'"
@@ -85,17 +87,17 @@ async def sweep_abandoned(pool: Pool, policy: RetryPolicy, peppers: KeyRing) -> 
         in_doubt = await _list_in_doubt(connection, lost, peppers)
     released = 0
     for worker_id in {row["worker_id"] for row in rows}:
-        claims = [
-            _claim(row)
-            for row in rows
-            if row["worker_id"] == worker_id and row["state"] == "claimed"
-        ]
+        of_worker = [row for row in rows if row["worker_id"] == worker_id]
+        claims = [_claim(row) for row in of_worker if row["state"] == "claimed"]
         await release_claims(pool, worker_id, claims)
         released += len(claims)
-    for row in lost:
-        settlement = _worker_lost(row, in_doubt.get(row["email_id"], ()))
-        await record_and_mark(pool, row["worker_id"], [settlement], [], policy)
-    return Swept(released, len(lost))
+        settlements = [
+            _worker_lost(row, in_doubt.get(row["email_id"], ()))
+            for row in of_worker
+            if row["state"] == "handing_over"
+        ]
+        await record_and_mark(pool, worker_id, settlements, [], policy)
+    return Swept(released, len(lost), is_more=len(rows) == _CHUNK)
 
 
 async def _list_in_doubt(
