@@ -8,6 +8,8 @@ with the others.
 import random
 from typing import Final
 
+from tallypost_core.clock import utc_now
+from tallypost_core.ids import time_of
 from tallypost_domain.queue.claims import FIRST_FENCE_RELEASED
 from tallypost_domain.queue.types import Claim
 
@@ -16,7 +18,9 @@ LONGEST_S: Final = 300.0
 
 # A wait is about half of all before it, so that an email waits at most half as long again as
 # whatever stands in its way lasts. Those of the first seconds are alike: often it is merely busy
-# there, and who is put off makes room for others.
+# there, and who is put off makes room for others. Waits are counted by claims, of which those that
+# moved an email on to another account are some too: so none is longer than half the email's age.
+# The age alone would not do: mail that was scheduled, or is retried, is old from the beginning.
 _GROWTH: Final = 1.5
 _ALIKE_S: Final = 10.0
 _MOST_STEPS: Final = 20
@@ -32,7 +36,11 @@ def next_wait_s(claim: Claim, wait_s: float, spread_s: float) -> float:
     # a handover are no put-offs.
     times = claim.fence % FIRST_FENCE_RELEASED - 1 - claim.attempt
     steps = min(max(times - int(_ALIKE_S / spread_s), 0), _MOST_STEPS)
-    most_s = spread_s * _GROWTH**steps
+    most_s = min(spread_s * _GROWTH**steps, max(spread_s, _age_s(claim) / 2))
     return random.uniform(  # noqa: S311 - nothing secret
         min(wait_s + (most_s - spread_s) / 2, LONGEST_S / 2), min(wait_s + most_s, LONGEST_S)
     )
+
+
+def _age_s(claim: Claim) -> float:
+    return (utc_now() - time_of(claim.email_id)).total_seconds()

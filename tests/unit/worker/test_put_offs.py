@@ -1,5 +1,8 @@
 """What cannot leave comes back ever more rarely, spread, and soon enough for a person."""
 
+import time
+from uuid import UUID
+
 import pytest
 
 from tallypost_core.ids import new_id
@@ -7,14 +10,21 @@ from tallypost_domain.queue.claims import FIRST_FENCE_AGAIN, FIRST_FENCE_RELEASE
 from tallypost_domain.queue.types import Claim
 from tallypost_worker.put_offs import LONGEST_S, next_wait_s
 
-
-def claim(fence: int, *, attempt: int = 0) -> Claim:
-    return Claim(new_id(), new_id(), "transactional", fence, attempt)
+DAY_S = 86_400.0
 
 
-def bounds(*args: float, fence: int = 1, attempt: int = 0) -> tuple[float, float]:
+def claim(fence: int, *, attempt: int = 0, age_s: float = DAY_S) -> Claim:
+    """Of an email that was accepted so long ago."""
+    made_ms = int((time.time() - age_s) * 1000)
+    email_id = UUID(int=new_id().int & ((1 << 80) - 1) | made_ms << 80)
+    return Claim(new_id(), email_id, "transactional", fence, attempt)
+
+
+def bounds(
+    *args: float, fence: int = 1, attempt: int = 0, age_s: float = DAY_S
+) -> tuple[float, float]:
     """The shortest and the longest of many waits."""
-    waits = [next_wait_s(claim(fence, attempt=attempt), *args) for _ in range(300)]
+    waits = [next_wait_s(claim(fence, attempt=attempt, age_s=age_s), *args) for _ in range(300)]
     return min(waits), max(waits)
 
 
@@ -48,6 +58,13 @@ def test_longest_wait_counts_for_what_is_known_to_last_longer() -> None:
 @pytest.mark.parametrize("base", [FIRST_FENCE_RELEASED, FIRST_FENCE_AGAIN, 7 * FIRST_FENCE_AGAIN])
 def test_row_that_was_let_go_on_begins_with_a_short_wait(base: int) -> None:
     assert bounds(0.0, 2.0, fence=base + 1)[1] <= 2.0
+
+
+def test_nothing_waits_much_longer_than_it_has_been_there() -> None:
+    # Many claims in a minute: it went from one account to the next, round after round.
+    assert bounds(0.0, 2.0, fence=60, age_s=60.0)[1] <= 30.0
+    assert bounds(0.0, 2.0, fence=60, age_s=1.0)[1] <= 2.0
+    assert bounds(0.0, 2.0, fence=60)[1] > 200.0
 
 
 def test_claims_that_led_to_a_handover_are_no_put_offs() -> None:
