@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.models import Attempt, Email, QueueRow, Recipient
 from tallypost_domain.emails.types import LOOK_UP_PLANNED
+from tallypost_domain.queue.bounded_looks import find_page, first_rows
 from tallypost_domain.queue.claims import FIRST_FENCE_AGAIN
 from tallypost_domain.tenants.models import Stream
 from tallypost_providers.types import Mode, Outcome
@@ -96,22 +97,17 @@ async def list_unconfirmed(
     limit is 1 to MAX_PAGE. Where many others stand in between, a page has fewer emails, or none,
     and yet names where the next one begins.
     """
-    limit = min(limit, MAX_PAGE)
-    looked_at = _rows(tenant_id, after).order_by(QueueRow.email_id).limit(_LOOK).cte()
-    page = _unconfirmed(tenant_id, mode, looked_at).limit(limit + 1).subquery()
-    # By the same statement: another would look at rows behind those that have left meanwhile.
-    last = select(looked_at.c.email_id).order_by(looked_at.c.email_id).offset(_LOOK - 1).limit(1)
-    look = select(last.scalar_subquery().label("last")).subquery()
-    found = select(look.c.last, page).join_from(look, page, true(), isouter=True)
-    rows = (await session.execute(found.order_by(page.c.email_id))).all()
-    shown = [row for row in rows[:limit] if row.email_id is not None]
-    ids = [row.email_id for row in shown]
+    looked_at = first_rows(_rows(tenant_id, after), _LOOK)
+    emails = _unconfirmed(tenant_id, mode, looked_at)
+    found = await find_page(session, looked_at, _LOOK, emails, min(limit, MAX_PAGE))
+    ids = [row.email_id for row in found.rows]
     recipients = await _recipients(session, tenant_id, ids)
     attempts = await find_silent_attempts(session, tenant_id, ids)
     items = tuple(
-        _email(row, recipients.get(row.email_id, ()), attempts.get(row.email_id)) for row in shown
+        _email(row, recipients.get(row.email_id, ()), attempts.get(row.email_id))
+        for row in found.rows
     )
-    return UnconfirmedPage(items, ids[-1] if len(rows) > limit else rows[0].last)
+    return UnconfirmedPage(items, found.after)
 
 
 async def find_unconfirmed(

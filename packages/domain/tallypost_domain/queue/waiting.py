@@ -5,12 +5,13 @@ from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select, true
+from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_domain.emails.lifecycle import RecipientStatus
 from tallypost_domain.emails.models import Email, QueueRow, Recipient
 from tallypost_domain.emails.types import Lane
+from tallypost_domain.queue.bounded_looks import find_page, first_rows
 from tallypost_providers.types import Mode
 
 MAX_PAGE = 1_000
@@ -86,21 +87,13 @@ async def list_queue(
     email_id narrows it to one email. limit is 1 to MAX_PAGE. Where many rows of the other mode
     stand in between, a page has fewer emails, or none, and yet names where the next one begins.
     """
-    limit = min(limit, MAX_PAGE)
     rows = _rows(tenant_id, state, after)
     if email_id is not None:
         rows = rows.where(QueueRow.email_id == email_id)
-    looked_at = rows.order_by(QueueRow.email_id).limit(_LOOK).cte()
-    page = _emails(tenant_id, mode, looked_at).limit(limit + 1).subquery()
-    # By the same statement: another would look at rows behind those that have left meanwhile.
-    last = select(looked_at.c.email_id).order_by(looked_at.c.email_id).offset(_LOOK - 1).limit(1)
-    look = select(last.scalar_subquery().label("last")).subquery()
-    found = select(look.c.last, page).join_from(look, page, true(), isouter=True)
-    emails = (await session.execute(found.order_by(page.c.email_id))).all()
-    items = tuple(_queued(row) for row in emails[:limit] if row.email_id is not None)
-    if len(emails) > limit:
-        return QueuePage(items, items[-1].email_id)
-    return QueuePage(items, emails[0].last)
+    looked_at = first_rows(rows, _LOOK)
+    emails = _emails(tenant_id, mode, looked_at)
+    found = await find_page(session, looked_at, _LOOK, emails, min(limit, MAX_PAGE))
+    return QueuePage(tuple(map(_queued, found.rows)), found.after)
 
 
 async def find_turn(session: AsyncSession, tenant_id: UUID, email_id: UUID) -> Turn | None:

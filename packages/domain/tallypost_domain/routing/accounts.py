@@ -19,6 +19,7 @@ from tallypost_core.ids import new_id
 from tallypost_core.names import tidy_name
 from tallypost_domain.audit import service as audit
 from tallypost_domain.audit.types import Actor
+from tallypost_domain.routing import standings
 from tallypost_domain.routing.account_secrets import open_secrets, seal_secrets
 from tallypost_domain.routing.errors import (
     AccountInUse,
@@ -27,7 +28,7 @@ from tallypost_domain.routing.errors import (
     InvalidAccountName,
     TooManyAccounts,
 )
-from tallypost_domain.routing.models import AccountDomainRow, ProviderAccountRow
+from tallypost_domain.routing.models import ProviderAccountRow
 from tallypost_domain.routing.routes import list_named_accounts, take_turn
 from tallypost_domain.routing.types import AccountStep, AccountView, OpenedAccount
 from tallypost_domain.tenants.service import get_data_key
@@ -185,10 +186,10 @@ async def change_account(
     await _write(session, row, values)
     if is_another:
         # What its provider said was said to another account, perhaps.
-        await _forget_domains(session, tenant_id, account_id)
+        await standings.forget_account(session, tenant_id, account_id)
     elif change.is_on is True:
         # While it was off nobody asked, and the next time was put off.
-        await _ask_about_domains(session, tenant_id, account_id)
+        await standings.ask_again(session, tenant_id, account_id)
     await _audit(session, tenant_id, "provider_account.changed", account_id, actor, **told)
 
 
@@ -207,7 +208,7 @@ async def delete_account(
     statement = delete(_ROW).where(_ROW.tenant_id == tenant_id, _ROW.id == account_id)
     if (await session.execute(statement.returning(_ROW.id))).one_or_none() is None:
         raise AccountNotFound
-    await _forget_domains(session, tenant_id, account_id)
+    await standings.forget_account(session, tenant_id, account_id)
     await _audit(session, tenant_id, "provider_account.deleted", account_id, actor)
 
 
@@ -224,7 +225,7 @@ async def request_check(session: AsyncSession, tenant_id: UUID, account_id: UUID
         .where(_ROW.tenant_id == tenant_id, _ROW.id == account_id, _ROW.check_due_at.is_(None))
         .values(check_due_at=func.now())
     )
-    await _ask_about_domains(session, tenant_id, account_id)
+    await standings.ask_again(session, tenant_id, account_id)
 
 
 async def _lock(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> ProviderAccountRow:
@@ -269,22 +270,6 @@ async def _write(
         if _NAME_KEY not in str(error.orig):
             raise
         raise AccountNameTaken(field="name") from error
-
-
-async def _ask_about_domains(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
-    await session.execute(
-        update(AccountDomainRow)
-        .where(AccountDomainRow.tenant_id == tenant_id, AccountDomainRow.account == str(account_id))
-        .values(check_due_at=func.now())
-    )
-
-
-async def _forget_domains(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
-    await session.execute(
-        delete(AccountDomainRow).where(
-            AccountDomainRow.tenant_id == tenant_id, AccountDomainRow.account == str(account_id)
-        )
-    )
 
 
 async def _audit(

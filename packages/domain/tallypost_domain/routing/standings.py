@@ -1,6 +1,6 @@
 """Where sending domains stand at accounts: what is to be asked, and what was answered.
 
-Raw statements of the worker, which logs in as tp_worker and names the tenants that it works for.
+Raw statements are the worker's, which logs in as tp_worker and names the tenants that it works for.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tallypost_core.ids import parse_id
@@ -166,6 +166,24 @@ async def put_off(pool: Pool, claimed: ClaimedPair) -> None:
 async def forget(pool: Pool, claimed: ClaimedPair) -> None:
     """Drop a pair whose account is gone."""
     await _execute(pool, claimed, _FORGET)
+
+
+async def ask_again(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
+    """Have a worker ask a tenant's own account about all its domains now."""
+    await session.execute(
+        update(AccountDomainRow)
+        .where(AccountDomainRow.tenant_id == tenant_id, AccountDomainRow.account == str(account_id))
+        .values(check_due_at=func.now())
+    )
+
+
+async def forget_account(session: AsyncSession, tenant_id: UUID, account_id: UUID) -> None:
+    """Drop what a tenant's own account said; it is asked anew where it is still there."""
+    await session.execute(
+        delete(AccountDomainRow).where(
+            AccountDomainRow.tenant_id == tenant_id, AccountDomainRow.account == str(account_id)
+        )
+    )
 
 
 async def list_standings(
