@@ -124,7 +124,9 @@ async def test_row_that_cannot_be_read_waits_and_stops_no_other(
         await until(waits)
         (row,) = await queue.fetch(
             tenant,
-            "SELECT due_at > now() + interval '50 minutes' AS waits_long, attempt FROM send_queue",
+            "SELECT due_at > now() + interval '50 minutes' AS waits_long, attempt FROM send_queue "
+            "WHERE email_id = $1",
+            bad,
         )
         assert (row["waits_long"], row["attempt"]) == (True, 0)
     assert {email.email_id for email in provider.handovers} == {*good, of_other}
