@@ -3,7 +3,8 @@
 A table is read from top to bottom and the first row that fits decides. Two things hold for all of
 them: while nothing of a request has left, silence is harmless; and once it has, only an answer in
 the form that the provider documents is a statement. A gateway's page, or a status without a body,
-may come from anywhere between us and the provider, after it has taken the message.
+may come from anywhere between us and the provider, after it has taken the message. A few rows are
+of a status in any form, such as 429, which says itself that this request was refused.
 """
 
 import enum

@@ -195,15 +195,15 @@ class SendResult(Struct, frozen=True, kw_only=True):
     provider_message_id: str | None = None
     phase: str = ""
     """Where it ended: size or envelope (before any contact), connect, tls, hello, auth, mail, rcpt,
-    data, final, http, or store."""
+    data, final, http, or store; of a provider that broke, crashed or overrun."""
     evidence: Mapping[str, str] = {}
     """Small facts for the timeline, such as the peer's greeting or queue id."""
     concerns: Literal["account", "sender"] = "account"
     """Whom a SUSPENDED, UNAVAILABLE or THROTTLED is about: the account as a whole, or mail from
     this domain alone."""
     was_asked: bool = True
-    """False where the provider judged by itself, without the peer: that says nothing of the
-    peer."""
+    """False where what came of it says nothing of the peer's health: the provider judged by itself,
+    or the peer refused what it takes of nobody, such as a request that is too large."""
     pause_s: float | None = None
     """The account asks for no other handover before so many seconds, whatever became of this."""
 

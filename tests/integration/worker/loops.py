@@ -35,7 +35,8 @@ from tallypost_worker.look_ups import LookUpWaits
 from tallypost_worker.recorder import Recorder
 from tallypost_worker.tenant_routes import RouteBook
 from tallypost_worker.wakeups import DueTenants
-from tests.support.database import KEY_RING, PEPPERS
+from tests.integration.queue.harness import Harness
+from tests.support.database import KEY_RING, PEPPERS, SeededTenant
 
 QUICK = RetryPolicy(schedule_s=(0.05, 0.05, 0.05), jitter=0.0)
 NEVER_OPENS = BreakerConfig(min_calls=1_000_000)
@@ -194,3 +195,15 @@ async def running_loop(
             beating.set()
     await heartbeat.sign_off()
     pool.terminate()
+
+
+async def all_sent(queue: Harness, *tenants: SeededTenant) -> None:
+    """Return once nothing of these tenants is in the queue any more."""
+
+    async def is_done() -> bool:
+        left: Sequence[object] = [
+            row for owner in tenants for row in await queue.fetch(owner, "SELECT 1 FROM send_queue")
+        ]
+        return not left
+
+    await until(is_done)

@@ -22,7 +22,7 @@ from tallypost_resilience.retry import RetryPolicy
 from tallypost_worker import desks, fleet, put_offs, recorder
 from tests.integration.queue.harness import Harness
 from tests.integration.routing.samples import ACTOR, create
-from tests.integration.worker.loops import FakeProvider, running_loop, says, until
+from tests.integration.worker.loops import FakeProvider, all_sent, running_loop, says, until
 from tests.support.database import KEY_RING, SeededTenant
 from tests.support.worker import eventually
 
@@ -32,16 +32,6 @@ def second() -> FakeProvider:
     provider = FakeProvider()
     provider.account = "second"
     return provider
-
-
-async def all_sent(queue: Harness, *tenants: SeededTenant) -> None:
-    async def is_done() -> bool:
-        left: Sequence[object] = [
-            row for owner in tenants for row in await queue.fetch(owner, "SELECT 1 FROM send_queue")
-        ]
-        return not left
-
-    await until(is_done)
 
 
 async def test_account_that_is_busy_for_longer_than_a_delivery_waits_keeps_all_its_mail(

@@ -1,6 +1,5 @@
 """Large mail that does not get away holds up neither small mail nor other tenants."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from tallypost_providers.types import OutgoingEmail, Provider, SendResult
 from tallypost_worker import memory_budget, put_offs
 from tests.integration.queue.harness import Harness
 from tests.integration.routing.samples import ACTOR, create
-from tests.integration.worker.loops import FakeProvider, running_loop, until
+from tests.integration.worker.loops import FakeProvider, all_sent, running_loop
 from tests.support.database import SeededTenant
 from tests.support.worker import eventually
 
@@ -39,16 +38,6 @@ def _small_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_budget, "_PLATFORM_BYTES", 1_600_000)
     monkeypatch.setattr(memory_budget, "_TENANTS_BYTES", 2_000_000)
     monkeypatch.setattr(put_offs, "LONGEST_S", 0.2)
-
-
-async def all_sent(queue: Harness, *tenants: SeededTenant) -> None:
-    async def is_done() -> bool:
-        left: Sequence[object] = [
-            row for owner in tenants for row in await queue.fetch(owner, "SELECT 1 FROM send_queue")
-        ]
-        return not left
-
-    await until(is_done)
 
 
 async def test_large_mail_to_an_account_that_hangs_holds_up_nobody_else(

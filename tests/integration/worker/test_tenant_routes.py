@@ -1,7 +1,7 @@
 """Each tenant's mail goes by its own routes and accounts, and holds up nobody else's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -28,7 +28,7 @@ from tallypost_worker.tenant_routes import RouteBook
 from tallypost_worker.trouble_reports import report_troubles
 from tests.integration.queue.harness import Harness
 from tests.integration.routing.samples import ACCOUNT, ACTOR, PASSWORD, create, say_platform_has
-from tests.integration.worker.loops import FakeProvider, running_loop, says, until
+from tests.integration.worker.loops import FakeProvider, all_sent, running_loop, says, until
 from tests.support.database import KEY_RING, PEPPERS, SeededTenant
 from tests.support.worker import eventually
 from tests.unit.providers.emails import make_email
@@ -107,16 +107,6 @@ async def change(
 async def accounts_of(queue: Harness, tenant: SeededTenant) -> list[tuple[str, str]]:
     rows = await queue.fetch(tenant, "SELECT account, outcome FROM attempts ORDER BY id")
     return [(row["account"], row["outcome"]) for row in rows]
-
-
-async def all_sent(queue: Harness, *tenants: SeededTenant) -> None:
-    async def is_done() -> bool:
-        left: Sequence[object] = [
-            row for owner in tenants for row in await queue.fetch(owner, "SELECT 1 FROM send_queue")
-        ]
-        return not left
-
-    await until(is_done)
 
 
 async def test_mail_goes_by_the_account_that_its_tenants_route_names(

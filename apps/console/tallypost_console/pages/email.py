@@ -214,11 +214,14 @@ async def _find(
     )
     names = {str(recipient.id): recipient.address for recipient in email.recipients}
     turn = await find_turn(session, tenant_id, email.id)
+    unconfirmed = None
+    if email.status is RecipientStatus.UNCONFIRMED:
+        unconfirmed = await find_unconfirmed(session, tenant_id, email.mode, email.id)
     why = explain(
         email,
         attempts,
         events,
-        unconfirmed=await find_unconfirmed(session, tenant_id, email.mode, email.id),
+        unconfirmed=unconfirmed,
         is_put_off=turn is not None and turn.is_put_off,
         dead_end=await find_dead_end(session, tenant_id, email, turn) if turn else "",
     )

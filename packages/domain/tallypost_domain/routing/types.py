@@ -110,6 +110,6 @@ class StandingView(Struct, frozen=True, kw_only=True):
     status: StandingStatus
     records: tuple[DomainRecord, ...]
     detail: str
-    """The provider's own words about what is missing."""
+    """What is missing, in the provider's words; or why it did not say, in ours."""
     checked_at: dt.datetime | None
     """None where it has not been asked yet."""
