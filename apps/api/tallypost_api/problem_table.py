@@ -76,7 +76,7 @@ ROWS: Final[tuple[ProblemRow, ...]] = (
     ProblemRow(api.MethodNotAllowed, "use a method that `allow` names"),
     ProblemRow(api.RequestTimeout, "repeat on a faster connection"),
     ProblemRow(queue.NothingUnconfirmed, "nothing; `GET /emails/{id}/timeline` says what happened"),
-    ProblemRow(queue.NotParked, "wait, or settle it if it is known to have arrived"),
+    ProblemRow(queue.NotParked, "wait, or settle it if it is known whether it arrived"),
     ProblemRow(queue.EmailUnderWay, "look at the email again in a minute"),
     ProblemRow(queue.AttemptSuperseded, "look at the email again, then decide anew"),
     ProblemRow(queue.CannotBeResent, "do what `detail` says first"),

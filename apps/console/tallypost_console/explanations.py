@@ -53,7 +53,7 @@ class _Case(Struct, frozen=True):
     is_found: bool
     """The newest attempt was a look-up, by which the provider was found to have it."""
     is_settled: bool
-    """Of a recipient that is `sent`, somebody said so, and no provider."""
+    """Of a recipient that is `sent` or `canceled`, somebody said so after a silence."""
     reason: str
     """For which it was given up last; empty where it never was, or nobody said."""
     unconfirmed: UnconfirmedEmail | None
@@ -242,6 +242,13 @@ def _failed(case: _Case) -> Explanation:
 
 
 def _canceled(case: _Case) -> Explanation:
+    if case.is_settled:
+        return Explanation(
+            "Somebody said that it did not arrive, and that nobody is to get it any more.",
+            "If the provider says that it took it after all, it becomes sent.",
+            case.evidence,
+            _RESEND,
+        )
     return Explanation(
         "It was canceled before it was sent.",
         "Send it as new if it was a mistake.",
@@ -271,9 +278,11 @@ def _in_queue(case: _Case, label: str, only: str = "", email: str = "") -> Actio
 
 
 def _is_settled(email: EmailView, events: Sequence[EventView]) -> bool:
-    settled = {event.recipient_id for event in events if event.type == SETTLED}
+    said = {(event.recipient_id, event.type) for event in events}
     return any(
-        each.id in settled and each.status is RecipientStatus.SENT for each in email.recipients
+        each.status.value == settled_as and (each.id, type_) in said
+        for each in email.recipients
+        for settled_as, type_ in SETTLED.items()
     )
 
 

@@ -9,8 +9,9 @@ from msgspec import Struct
 from tallypost_console.words import answer_line, sentence
 from tallypost_domain.emails.types import LOOK_UP
 from tallypost_domain.emails.views import EmailView, EventView
-from tallypost_domain.queue.unconfirmed_decisions import SETTLED
+from tallypost_domain.queue.unconfirmed_decisions import SETTLED, SettledAs
 
+_ARRIVED: Final = SETTLED[SettledAs.SENT]
 _WORDS: Final[Mapping[str, str]] = {
     "email.queued": "Accepted and queued",
     "email.scheduled": "Accepted, to be sent later",
@@ -27,7 +28,6 @@ _WORDS: Final[Mapping[str, str]] = {
     "email.complained": "Reported as spam",
     "email.failed": "Given up",
     "email.requeued": "Put back into the queue",
-    SETTLED: "Settled as sent: somebody said that it arrived",
     "email.duplicate_suspected": "May have been sent twice",
 }
 # Nothing was handed over: the provider was asked what became of it.
@@ -35,13 +35,10 @@ _LOOK_UP_WORDS: Final[Mapping[str, str]] = {
     "email.sent": "Found at the provider, which has taken it",
     "email.unconfirmed": "Without proof that the provider took it",
 }
-_SETTLED_WORDS: Final[Mapping[object, str]] = {
-    "person": "Settled as sent: a person said that it arrived",
-    "api_key": "Settled as sent: a program said that it arrived",
-}
+_WHO: Final[Mapping[object, str]] = {"person": "a person", "api_key": "a program"}
 _TONES: Final[Mapping[str, str]] = {
     "email.sent": "info",
-    SETTLED: "info",
+    _ARRIVED: "info",
     "email.delivered": "success",
     "email.deferred": "warning",
     "email.unconfirmed": "warning",
@@ -101,13 +98,21 @@ def timeline(
 
 
 def _what(event: EventView) -> str:
-    if event.type == SETTLED:
-        return _SETTLED_WORDS.get(event.data.get("actor_kind"), _WORDS[SETTLED])
+    if _is_settlement(event):
+        who = _WHO.get(event.data.get("actor_kind"), "somebody")
+        if event.type == _ARRIVED:
+            return f"Settled as sent: {who} said that it arrived"
+        return f"Canceled: {who} said that it did not arrive"
     is_look_up = event.data.get("phase") == LOOK_UP
     words = _LOOK_UP_WORDS if is_look_up and event.type in _LOOK_UP_WORDS else _WORDS
     return words.get(event.type, sentence(event.type.removeprefix("email.")))
 
 
+def _is_settlement(event: EventView) -> bool:
+    """Whether somebody said what became of an unconfirmed one; scheduled mail is canceled too."""
+    return event.type in SETTLED.values() and "as" in event.data
+
+
 def _facts(event: EventView) -> dict[str, object]:
-    said = _SAID | _SAID_OF_SETTLED if event.type == SETTLED else _SAID
+    said = _SAID | _SAID_OF_SETTLED if _is_settlement(event) else _SAID
     return {name: fact for name, fact in event.data.items() if name not in said}

@@ -1,4 +1,4 @@
-"""A person says that an email arrived of which nobody knew: on its page, or in the queue."""
+"""A person says whether an email arrived of which nobody knew: on its page, or in the queue."""
 
 import json
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ from tests.integration.queue.harness import Harness
 from tests.support.database import Database, SeededTenant
 
 PARKED = "/queue?only=ambiguous"
-TICKED = "/queue/unconfirmed/arrived"
+TICKED = "/queue/unconfirmed/settle"
 BUTTON = "It arrived"
 UNDER_WAY = "A worker has this email just now; look again once its handover has ended."
 NOTHING = "No recipient of this email is unconfirmed, so there is nothing to decide."
@@ -25,19 +25,22 @@ NOTHING = "No recipient of this email is unconfirmed, so there is nothing to dec
 
 def path_of(email_id: UUID) -> str:
     """Where the form on the page of an email leads."""
-    return f"/emails/{email_id}/arrived"
+    return f"/emails/{email_id}/settle"
 
 
-async def say(browser: Browser, email_id: UUID) -> httpx.Response:
+async def say(browser: Browser, email_id: UUID, as_: str = "sent") -> httpx.Response:
     """Open the page and press its button."""
-    page = await browser.get(f"/emails/{email_id}")
-    return await browser.submit(path_of(email_id), **hidden_fields(page, path_of(email_id)))
+    fields = hidden_fields(await browser.get(f"/emails/{email_id}"), path_of(email_id))
+    return await browser.submit(path_of(email_id), **fields, **{"as": as_})
 
 
-async def tick(browser: Browser, *ids: UUID, page: str = PARKED) -> httpx.Response:
+async def tick(
+    browser: Browser, *ids: UUID, page: str = PARKED, as_: str = "sent"
+) -> httpx.Response:
     """Tick these in the queue and press the button there."""
     fields = hidden_fields(await browser.get(page), "/queue/unconfirmed")
-    return await browser.submit(TICKED, **fields, email=[str(id_) for id_ in ids])
+    ticked = [str(id_) for id_ in ids]
+    return await browser.submit(TICKED, **fields, **{"as": as_}, email=ticked)
 
 
 async def audited(queue: Harness, tenant: SeededTenant) -> list[tuple[str, str, UUID]]:
@@ -55,8 +58,9 @@ async def test_person_says_on_its_page_that_it_arrived(
     assert BUTTON in said
     assert "Its 2 unconfirmed recipients become sent: nothing is sent to them again" in said
     assert "billed as sent mail is" in said
-    assert 'form="arrived"' in main(page)
-    assert f'action="{path_of(email_id)}" id="arrived"' in main(page)
+    for as_ in ("sent", "canceled"):
+        assert f'form="settle" name="as" value="{as_}"' in main(page)
+    assert f'action="{path_of(email_id)}" id="settle"' in main(page)
     answer = await say(owner, email_id)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/emails/{email_id}")
     statuses = await queue.statuses(tenant, email_id)
@@ -94,14 +98,17 @@ async def test_list_asks_before_anything_is_done_with_what_is_ticked(
 ) -> None:
     await park(queue, tenant)
     page = main(await owner.get(PARKED))
-    again, asked = (
-        each.partition("</details>")[0] for each in page.split('<details class="sure">')[1:]
+    again, arrived, cancel = (
+        each.partition("</details>")[0]
+        for each in page.split('<details class="sure" name="decision">')[1:]
     )
     assert "may then have them twice" in words(again)
     assert page.count("Yes, send them again") == again.count("Yes, send them again") == 1
-    assert f'formaction="{TICKED}"' in asked
-    assert page.count(f'formaction="{TICKED}"') == 1
-    assert "are billed as sent mail is. This cannot be undone." in words(asked)
+    assert f'formaction="{TICKED}" name="as" value="sent"' in arrived
+    assert f'formaction="{TICKED}" name="as" value="canceled"' in cancel
+    assert page.count(f'formaction="{TICKED}"') == 2
+    assert "are billed as sent mail is. This cannot be undone." in words(arrived)
+    assert "and are not billed. This cannot be undone." in words(cancel)
 
 
 async def test_form_that_is_sent_twice_settles_and_bills_once(
@@ -110,6 +117,7 @@ async def test_form_that_is_sent_twice_settles_and_bills_once(
     email_id = await park(queue, tenant)
     path = path_of(email_id)
     fields = hidden_fields(await owner.get(f"/emails/{email_id}"), path)
+    fields["as"] = "sent"
     assert (await owner.submit(path, **fields)).status_code == 303
     before = (await queue.snapshot(tenant), await audited(queue, tenant))
     assert (await owner.submit(path, **fields)).status_code == 303
@@ -174,7 +182,8 @@ async def test_email_about_which_nothing_is_in_doubt_says_so(
     page = await owner.get(f"/emails/{email_id}")
     assert BUTTON not in section(page, "why")
     before = await queue.snapshot(tenant)
-    answer = await owner.submit(path_of(email_id), form_token=form_token(page))
+    fields = {"form_token": form_token(page), "as": "sent"}
+    answer = await owner.submit(path_of(email_id), **fields)
     assert answer.status_code == 409
     assert f'role="alert">{NOTHING}<' in main(answer)
     assert await queue.snapshot(tenant) == before
@@ -191,12 +200,12 @@ async def test_whoever_may_send_again_may_settle(
     await browser.sign_in(address, PASSWORD)
     may = role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER)
     page = await browser.get(f"/emails/{first}")
-    token = form_token(page)
-    assert (BUTTON in main(page)) == ('id="arrived"' in main(page)) == may
+    fields = {"form_token": form_token(page), "as": "sent"}
+    assert (BUTTON in main(page)) == ('id="settle"' in main(page)) == may
     assert (TICKED in (await browser.get(PARKED)).text) == may
     answers = [
-        await browser.submit(path_of(first), form_token=token),
-        await browser.submit(TICKED, form_token=token, mode="live", email=str(second)),
+        await browser.submit(path_of(first), **fields),
+        await browser.submit(TICKED, **fields, mode="live", email=str(second)),
     ]
     assert [answer.status_code for answer in answers] == ([303, 200] if may else [403, 403])
     for email_id in (first, second):
@@ -209,7 +218,7 @@ async def test_form_without_its_token_settles_nothing(
 ) -> None:
     email_id = await park(queue, tenant)
     for path in (path_of(email_id), TICKED):
-        answer = await owner.submit(path, mode="live", email=str(email_id))
+        answer = await owner.submit(path, mode="live", email=str(email_id), **{"as": "sent"})
         assert answer.status_code == 403
     assert await queue.state(tenant, email_id) == "ambiguous"
 
@@ -225,7 +234,9 @@ async def test_another_tenants_email_is_not_there(
     own = await park(queue, tenant)
     before = await queue.snapshot(other_tenant)
     for foreign in (theirs, uuid4(), "x"):
-        answer = await owner.submit_with_token("/emails", f"/emails/{foreign}/arrived")
+        answer = await owner.submit_with_token(
+            "/emails", f"/emails/{foreign}/settle", **{"as": "sent"}
+        )
         assert answer.status_code == 404
     said = words(main(await tick(owner, theirs, own)))
     assert "1 recipient of 1 email settled as sent" in said
@@ -258,7 +269,7 @@ async def test_ticked_ones_that_were_settled_before_are_left_and_counted(
     owner: Browser, queue: Harness, tenant: SeededTenant
 ) -> None:
     first, second = [await park(queue, tenant) for _ in range(2)]
-    fields = hidden_fields(await owner.get(PARKED), "/queue/unconfirmed")
+    fields = hidden_fields(await owner.get(PARKED), "/queue/unconfirmed") | {"as": "sent"}
     for ids, settled, left in (
         ([first], "1 recipient of 1 email", 0),
         ([first, first, second], "1 recipient of 1 email", 1),
@@ -291,6 +302,56 @@ async def test_pressing_without_ticking_changes_nothing_and_says_so(
 ) -> None:
     email_id = await park(queue, tenant)
     assert "Nothing was ticked." in words(main(await tick(owner)))
+    assert await queue.state(tenant, email_id) == "ambiguous"
+
+
+async def test_person_cancels_on_its_page_what_nobody_is_to_get_any_more(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    email_id = await park(queue, tenant)
+    said = section(await owner.get(f"/emails/{email_id}"), "why")
+    assert "Its unconfirmed recipient becomes canceled, and it is not billed." in said
+    assert (await say(owner, email_id, "canceled")).status_code == 303
+    assert (await queue.statuses(tenant, email_id))["email"] == "canceled"
+    assert await queue.state(tenant, email_id) is None
+    assert await queue.billed(tenant, email_id) == 0
+    page = await owner.get(f"/emails/{email_id}")
+    assert "Somebody said that it did not arrive" in section(page, "why")
+    assert "Canceled: a person said that it did not arrive" in section(page, "events")
+    assert await audited(queue, tenant) == [("unconfirmed.settled", "person", email_id)]
+    # It is found by its status.
+    assert listed(await owner.get("/emails?q=status:canceled")) == [email_id]
+
+
+async def test_ticked_ones_are_canceled_and_no_others_nor_other_tenants(
+    owner: Browser, queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    first, second = await park(queue, tenant, "a@r.test", "b@r.test"), await park(queue, tenant)
+    theirs = await park(queue, other_tenant)
+    before = await queue.snapshot(other_tenant)
+    answer = await tick(owner, first, theirs, as_="canceled")
+    said = words(main(answer))
+    assert "2 recipients of 1 email settled as canceled" in said
+    assert "1 email: nothing about it is unconfirmed any more" in said
+    assert await queue.snapshot(other_tenant) == before
+    assert listed(await owner.get(PARKED)) == [second]
+    assert (await queue.statuses(tenant, first))["email"] == "canceled"
+    answer = await tick(owner, second, as_="canceled")
+    assert "They are not sent again, and are not billed." in words(main(answer))
+    assert [await queue.billed(tenant, id_) for id_ in (first, second)] == [0, 0]
+
+
+async def test_form_without_a_known_button_settles_nothing(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    email_id = await park(queue, tenant)
+    token = form_token(await owner.get(PARKED))
+    for more in ({}, {"as": ""}, {"as": "bounced"}):
+        for path in (path_of(email_id), TICKED):
+            answer = await owner.submit(
+                path, form_token=token, mode="live", email=str(email_id), **more
+            )
+            assert answer.status_code == 422
     assert await queue.state(tenant, email_id) == "ambiguous"
 
 

@@ -109,6 +109,14 @@ async def test_failed_email_that_was_sent_after_all_counts_as_sent(
     assert await _total(queue, tenant) == {**_ONE_OF_EACH, "failed": 0, "sent": 3}
 
 
+async def test_canceled_email_that_was_sent_after_all_counts_as_sent(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    by_status = await add_every_status(queue, tenant)
+    await report(queue, tenant, by_status["canceled"], "sent")
+    assert await _total(queue, tenant) == {**_ONE_OF_EACH, "canceled": 0, "sent": 3}
+
+
 async def test_all_buckets_are_there_and_bounds_are_kept(
     queue: Harness, tenant: SeededTenant
 ) -> None:

@@ -8,10 +8,10 @@ import pytest
 from tallypost_core.ids import new_id
 from tallypost_domain.audit.types import Actor
 from tallypost_domain.queue.claims import LEASE_S
-from tallypost_domain.queue.errors import EmailUnderWay
+from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
 from tallypost_domain.queue.sweeps import sweep_abandoned
 from tallypost_domain.queue.types import Settlement
-from tallypost_domain.queue.unconfirmed_decisions import Settled, settle_as_sent
+from tallypost_domain.queue.unconfirmed_decisions import Settled, SettledAs, settle
 from tests.integration.queue.harness import POLICY, Harness
 from tests.integration.queue.people import Person
 from tests.support.database import PEPPERS, SeededTenant
@@ -19,9 +19,14 @@ from tests.support.database import PEPPERS, SeededTenant
 KEY = Actor(kind="api_key", id=new_id())
 
 
-async def _settle(queue: Harness, tenant: SeededTenant, email_id: UUID) -> Settled:
+async def _settle(
+    queue: Harness,
+    tenant: SeededTenant,
+    email_id: UUID,
+    settled_as: SettledAs = SettledAs.SENT,
+) -> Settled:
     async with queue.database.session("tp_api", tenant.id) as session:
-        return await settle_as_sent(session, tenant.id, "live", email_id, actor=KEY)
+        return await settle(session, tenant.id, "live", email_id, settled_as, actor=KEY)
 
 
 async def _freeze(
@@ -66,6 +71,55 @@ async def test_late_bad_news_of_a_settled_email_goes_on_record_and_changes_nothi
         assert await queue.events(tenant, email_id) == ["email.unconfirmed", "email.settled"]
         assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
         assert (await queue.attempts(tenant, email_id))[-1] == (1, outcome, True)
+
+
+async def test_canceled_email_that_the_provider_took_is_sent_and_billed_once_and_no_duplicate(
+    queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant
+) -> None:
+    await _freeze(queue, other_tenant)
+    others = await queue.snapshot(other_tenant)
+    email_id, frozen, late = await _freeze(queue, tenant)
+    assert (await _settle(queue, tenant, email_id, SettledAs.CANCELED)).recipients == 1
+    assert await queue.statuses(tenant, email_id) == {"first": "canceled", "email": "canceled"}
+    assert await queue.state(tenant, email_id) is None
+    assert await queue.billed(tenant, email_id) == 0
+    await queue.record(frozen, late)
+    expected = ["email.unconfirmed", "email.canceled", "email.sent"]
+    assert await queue.events(tenant, email_id) == expected
+    assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
+    assert await queue.billed(tenant, email_id) == 1
+    assert await queue.snapshot(other_tenant) == others
+
+
+async def test_late_bad_news_of_a_canceled_email_goes_on_record_and_changes_nothing(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    for outcome in ("rejected", "deferred", "unavailable", "ambiguous"):
+        email_id, frozen, late = await _freeze(queue, tenant, outcome)
+        await _settle(queue, tenant, email_id, SettledAs.CANCELED)
+        await queue.record(frozen, late)
+        assert await queue.events(tenant, email_id) == ["email.unconfirmed", "email.canceled"]
+        assert await queue.statuses(tenant, email_id) == {"first": "canceled", "email": "canceled"}
+        assert (await queue.attempts(tenant, email_id))[-1] == (1, outcome, True)
+        assert await queue.billed(tenant, email_id) == 0
+
+
+async def test_late_acceptance_and_cancellation_at_once_end_in_one_sent_email_billed_once(
+    queue: Harness, tenant: SeededTenant
+) -> None:
+    for _ in range(10):
+        email_id, frozen, late = await _freeze(queue, tenant)
+        settled, _ = await asyncio.gather(
+            _settle(queue, tenant, email_id, SettledAs.CANCELED),
+            queue.record(frozen, late),
+            return_exceptions=True,
+        )
+        # Where the acceptance was first, there was nothing to decide any more.
+        if isinstance(settled, BaseException):
+            assert isinstance(settled, NothingUnconfirmed)
+        assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
+        assert "email.duplicate_suspected" not in await queue.events(tenant, email_id)
+        assert await queue.billed(tenant, email_id) == 1
 
 
 async def test_settling_what_was_accepted_late_changes_nothing(

@@ -115,7 +115,8 @@ def closed_in(schema: Any, schemas: dict[str, Any]) -> bool:
 
 def test_fields_are_described_as_their_docstrings_say(stored: Any) -> None:
     schemas = stored["components"]["schemas"]
-    assert schemas["SettleRequest"]["properties"]["as"]["description"] == "`sent`: it arrived."
+    said = schemas["SettleRequest"]["properties"]["as"]["description"]
+    assert said == "`sent`: it arrived. `canceled`: it did not, and nobody is to get it any more."
     said = schemas["RouteBody"]["properties"]["accounts"]["description"]
     assert said.startswith("Best first: ids of accounts of one's own, `platform` for all")
     assert "description" not in schemas["RouteBody"]["properties"]["lane"]

@@ -358,3 +358,20 @@ def test_email_of_which_somebody_said_that_it_arrived_does_not_claim_a_providers
     other = recipient(Status.DELIVERED)
     of_other = EventView(new_id(), "email.settled", other.id, {}, NOON)
     assert "The provider has taken it" in explain(email(ada, other), silent, [of_other]).cause
+
+
+def test_email_of_which_somebody_said_that_it_did_not_arrive_is_not_one_that_never_left() -> None:
+    ada = recipient(Status.CANCELED)
+    silent = [attempt(outcome=Outcome.AMBIGUOUS)]
+    said = EventView(new_id(), "email.canceled", ada.id, {}, NOON)
+    explanation = explain(email(ada), silent, [said])
+    assert "did not arrive" in explanation.cause
+    assert "becomes sent" in explanation.next_step
+    # The provider took it after all.
+    sent = recipient(Status.SENT)
+    late = [*silent, attempt(outcome=Outcome.ACCEPTED)]
+    was_canceled = EventView(new_id(), "email.canceled", sent.id, {}, NOON)
+    assert "The provider has taken it" in explain(email(sent), late, [was_canceled]).cause
+    # Scheduled mail that was canceled: the event is of the email.
+    before = EventView(new_id(), "email.canceled", None, {}, NOON)
+    assert "before it was sent" in explain(email(ada), [], [before]).cause

@@ -112,15 +112,24 @@ def test_look_up_is_not_told_as_a_handover(type_: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("type_", "as_", "said", "tone"),
+    [
+        ("email.settled", "sent", "Settled as sent: {} said that it arrived", "info"),
+        ("email.canceled", "canceled", "Canceled: {} said that it did not arrive", "neutral"),
+    ],
+)
+@pytest.mark.parametrize(
     ("kind", "who"), [("person", "a person"), ("api_key", "a program"), ("system", "somebody")]
 )
-def test_settlement_by_hand_tells_who_said_so(kind: str, who: str) -> None:
+def test_settlement_by_hand_tells_who_said_so(
+    type_: str, as_: str, said: str, tone: str, kind: str, who: str
+) -> None:
     data: dict[str, object] = {
         "was": "unconfirmed",
-        "as": "sent",
+        "as": as_,
         "actor_kind": kind,
         "actor_id": "an id",
     }
-    (step,) = timeline(email(), [event("email.settled", data=data)], {})
-    assert step.what == f"Settled as sent: {who} said that it arrived"
-    assert (step.tone, step.facts) == ("info", {"actor_id": "an id"})
+    (step,) = timeline(email(), [event(type_, data=data)], {})
+    assert step.what == said.format(who)
+    assert (step.tone, step.facts) == (tone, {"actor_id": "an id"})

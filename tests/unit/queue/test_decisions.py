@@ -254,6 +254,11 @@ CASES = [
          is_current=False, attempts=9),
     # The row is ours, and a late result was quicker.
     case("doubled", "a=sent", "a=accepted", "a=sent", "sent", "delete", doubled="a", attempts=2),
+    # Somebody had said that it did not arrive: it is the only copy.
+    case("canceled, and accepted after all", "a=canceled", "a=accepted", "a=sent", "sent", "clear",
+         is_current=False, accepted="a", applied="a"),
+    case("canceled, and refused after all", "a=canceled", "a=rejected", "a=canceled", "canceled",
+         "clear", is_current=False),
     case("copy too many rejected", "a=sent", "a=rejected", "a=sent", "sent", "delete", attempts=2),
     case("copy too many deferred", "a=sent b=deferred", "a=deferred b=accepted", "a=sent b=sent",
          "sent", "delete", accepted="b", applied="b", attempts=2),

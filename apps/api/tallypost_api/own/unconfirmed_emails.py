@@ -1,7 +1,7 @@
 """Mail of which nobody knows whether it arrived, and what its sender decides about it."""
 
 import datetime as dt
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from litestar import Controller, Request, post
@@ -25,7 +25,7 @@ from tallypost_domain.queue.unconfirmed import (
     UnconfirmedEmail,
     list_unconfirmed,
 )
-from tallypost_domain.queue.unconfirmed_decisions import resend, settle_as_sent
+from tallypost_domain.queue.unconfirmed_decisions import SettledAs, resend, settle
 
 DEFAULT_LIMIT: Final = 20
 
@@ -44,8 +44,8 @@ class ResendRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class SettleRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What its sender knows about an email."""
 
-    as_: Literal["sent"] = field(name="as")
-    """`sent`: it arrived."""
+    as_: SettledAs = field(name="as")
+    """`sent`: it arrived. `canceled`: it did not, and nobody is to get it any more."""
 
 
 class WhatNext(Struct, frozen=True):
@@ -123,7 +123,7 @@ class SettledAnswer(Struct, frozen=True):
     status: RecipientStatus
     """Of the email by now."""
     recipients: int
-    """Who became `sent`; 0 where an earlier call had done it."""
+    """Who was settled; 0 where an earlier call had done it."""
 
 
 class UnconfirmedEmailController(Controller):
@@ -189,15 +189,16 @@ class UnconfirmedEmailController(Controller):
         caller: NamedDependency[Caller],
         email_id: FromPath[str],
     ) -> SettledAnswer:
-        """Say that an email arrived: it is not sent again, and counts as one that was sent."""
-        await read_object(request, SettleRequest)
+        """Say whether an email arrived: it is not sent again, and is billed only if it did."""
+        wanted = await read_object(request, SettleRequest)
         known_id = require_email_id(email_id)
         async with caller.session() as session:
-            done = await settle_as_sent(
+            done = await settle(
                 session,
                 caller.tenant_id,
                 caller.mode,
                 known_id,
+                wanted.as_,
                 actor=caller.as_actor(request),
             )
         return SettledAnswer(known_id, done.status, done.recipients)

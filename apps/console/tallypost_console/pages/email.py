@@ -22,6 +22,7 @@ from tallypost_console.explanations import explain
 from tallypost_console.forms import read_form
 from tallypost_console.rendering import AnyRequest, render, render_block
 from tallypost_console.services import Services
+from tallypost_console.settlements import read_settled_as
 from tallypost_console.streams import stream
 from tallypost_console.timelines import timeline
 from tallypost_console.visitors import Visitor, as_actor
@@ -37,7 +38,7 @@ from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
 from tallypost_domain.queue.unconfirmed import find_unconfirmed
-from tallypost_domain.queue.unconfirmed_decisions import settle_as_sent
+from tallypost_domain.queue.unconfirmed_decisions import settle
 from tallypost_domain.queue.waiting import find_turn
 from tallypost_providers.types import Mode
 
@@ -142,7 +143,7 @@ class EmailPage(Controller):
         return Redirect(f"/emails/{new}", status_code=303)
 
     # Any: a redirect has no body.
-    @post("/arrived", status_code=303, opt={OPT_KEY: Permission.QUEUE_REQUEUE})
+    @post("/settle", status_code=303, opt={OPT_KEY: Permission.QUEUE_REQUEUE})
     async def settle(
         self,
         request: AnyRequest,
@@ -150,13 +151,14 @@ class EmailPage(Controller):
         visitor: NamedDependency[Visitor],
         email_id: FromPath[str],
     ) -> Response[Any]:
-        """Believe a person that it arrived; or show the page again with what stands in the way."""
+        """Believe a person who says whether it arrived; or say on the page what hinders."""
         tenant_id, wanted = require_tenant_id(visitor), _require_id(email_id)
+        settled_as = read_settled_as(await read_form(request))
         try:
             async with services.session(tenant_id) as session:
                 email = await _get_email(session, tenant_id, wanted)
                 actor = as_actor(request, visitor.person)
-                await settle_as_sent(session, tenant_id, email.mode, wanted, actor=actor)
+                await settle(session, tenant_id, email.mode, wanted, settled_as, actor=actor)
         except (EmailUnderWay, NothingUnconfirmed) as error:
             return await _show(request, services, visitor, email_id, "preview", error)
         return Redirect(f"/emails/{wanted}", status_code=303)

@@ -16,6 +16,7 @@ from tallypost_console.forms import Form, read_form
 from tallypost_console.modes import read_mode
 from tallypost_console.rendering import AnyRequest, render, render_block
 from tallypost_console.services import Services
+from tallypost_console.settlements import read_settled_as
 from tallypost_console.streams import stream
 from tallypost_console.visitors import Visitor, as_actor
 from tallypost_core.clock import utc_now
@@ -23,7 +24,7 @@ from tallypost_core.ids import parse_id
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.people.types import TenantRow
 from tallypost_domain.queue.requeueing import resend_unconfirmed
-from tallypost_domain.queue.settling import settle_several_as_sent
+from tallypost_domain.queue.settling import settle_several
 from tallypost_domain.queue.unconfirmed import find_silent_attempts
 from tallypost_domain.queue.waiting import (
     QueueCounts,
@@ -121,7 +122,7 @@ class QueuePages(Controller):
         back = address_of(_PATH, mode=mode, only=_PARKED)
         return render(request, "requeued.html", tenant=tenant, mode=mode, done=done, back=back)
 
-    @post("/unconfirmed/arrived", status_code=200, opt=_REQUEUE)
+    @post("/unconfirmed/settle", status_code=200, opt=_REQUEUE)
     async def settle(
         self,
         request: AnyRequest,
@@ -129,14 +130,26 @@ class QueuePages(Controller):
         tenant: NamedDependency[TenantRow],
         visitor: NamedDependency[Visitor],
     ) -> Response[str]:
-        """Believe a person that the emails they have chosen arrived."""
+        """Believe a person who says whether the emails they have chosen arrived."""
         form = await read_form(request)
-        mode = read_mode(form)
-        done = await settle_several_as_sent(
-            session, tenant.id, mode, [*_chosen(form)], actor=as_actor(request, visitor.person)
+        mode, settled_as = read_mode(form), read_settled_as(form)
+        done = await settle_several(
+            session,
+            tenant.id,
+            mode,
+            _chosen(form),
+            settled_as,
+            actor=as_actor(request, visitor.person),
         )
-        back = address_of(_PATH, mode=mode, only=_PARKED)
-        return render(request, "settled.html", tenant=tenant, mode=mode, done=done, back=back)
+        return render(
+            request,
+            "settled.html",
+            tenant=tenant,
+            mode=mode,
+            settled_as=settled_as,
+            done=done,
+            back=address_of(_PATH, mode=mode, only=_PARKED),
+        )
 
 
 def _chosen(form: Form) -> dict[UUID, UUID | None]:

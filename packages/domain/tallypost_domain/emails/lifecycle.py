@@ -3,6 +3,8 @@
 Pending states cycle. After `sent` the order is by rank: a lower rank that comes late is kept as
 an event and changes nothing. `suppressed`, `failed` and `canceled` are other ends; only a
 person's requeue leads back from `failed`. It also ends the wait of an `unconfirmed` recipient.
+One that was `canceled` because a person knew that it had not arrived, was sent after all where a
+provider proves it.
 """
 
 import enum
@@ -77,6 +79,16 @@ NO_PROOF: frozenset[RecipientEvent] = frozenset(
     {RecipientEvent.HELD, RecipientEvent.SUPPRESSED, RecipientEvent.GAVE_UP}
 )
 
+# Somebody has the message.
+_PROOF: frozenset[RecipientEvent] = frozenset(
+    {
+        RecipientEvent.ACCEPTED,
+        RecipientEvent.DELIVERED,
+        RecipientEvent.BOUNCED,
+        RecipientEvent.COMPLAINED,
+    }
+)
+
 # Those that wait for a person.
 _REQUEUEABLE = frozenset({RecipientStatus.FAILED, RecipientStatus.UNCONFIRMED})
 
@@ -107,6 +119,8 @@ def next_status(current: RecipientStatus, event: RecipientEvent) -> RecipientSta
         # That the copy sent again has to wait says nothing about the one that may have arrived.
         if event is RecipientEvent.DEFERRED and current is RecipientStatus.UNCONFIRMED:
             return current
+        return _FROM_PENDING[event]
+    if current is RecipientStatus.CANCELED and event in _PROOF:
         return _FROM_PENDING[event]
     reported = _REPORTS.get(event)
     if reported is not None and current in _RANK and _RANK[reported] > _RANK[current]:

@@ -23,7 +23,8 @@ MOST_BUCKETS: Final = 800
 """A month of hours."""
 
 MOST_CHECKED: Final = 10_000
-"""Emails in the queue, and such that may be failed or suppressed, whose status is looked up."""
+"""Emails in the queue, and such that failed, were canceled or suppressed, whose status is looked
+up."""
 
 MOST_TIMED: Final = 5_000
 """Newest emails whose handover is timed."""
@@ -40,8 +41,8 @@ _RARE: Final = (
     RecipientStatus.CANCELED,
     RecipientStatus.SUPPRESSED,
 )
-# Emails with their event may be sent: once requeued, or to other recipients.
-_DOUBTFUL: Final = (RecipientStatus.FAILED, RecipientStatus.SUPPRESSED)
+# Emails with their event may be sent: once requeued, by later proof, or to other recipients.
+_DOUBTFUL: Final = (RecipientStatus.FAILED, RecipientStatus.CANCELED, RecipientStatus.SUPPRESSED)
 
 
 class OutcomeBucket(Struct, frozen=True):
@@ -197,8 +198,8 @@ async def count_outcomes(
     0.1 to 0.2 s, for each is counted in the index: a page that shows this often should keep it.
 
     Exact, but for what lies beyond MOST_CHECKED. Older emails in the queue count as `queued`. Older
-    ones that failed or were suppressed count so, though some may be sent by now. Raises ValueError
-    for more than MOST_BUCKETS, or none.
+    ones that failed, were canceled or suppressed count so, though some may be sent by now. Raises
+    ValueError for more than MOST_BUCKETS, or none.
     """
     buckets = _divide(tenant_id, mode, since, until, _LENGTH[bucket])
     counts: list[Counter[RecipientStatus]] = [Counter() for _ in buckets.starts]

@@ -73,13 +73,13 @@ def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> 
         # A late result may only settle what is still pending; it never takes hope away.
         if current is None or not (stored.is_current or is_accepted):
             continue
-        if current not in PENDING:
+        after = next_status(current, change.event)
+        if current not in PENDING and after is current:
             # What became of a copy too many is no news of the recipient, unless it arrived. What
             # a look-up finds may be the copy that is known.
             if is_accepted and not _is_look_up(settlement):
                 doubled.append(change)
             continue
-        after = next_status(current, change.event)
         if current is RecipientStatus.UNCONFIRMED and change.event in NO_PROOF:
             continue
         applied.append(change)

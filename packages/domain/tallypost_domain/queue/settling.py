@@ -1,4 +1,4 @@
-"""Settles several emails at once that a person knows to have arrived."""
+"""Settles several emails at once of which a person knows whether they arrived."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -12,7 +12,7 @@ from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
 from tallypost_domain.queue.requeue_choices import lock
 from tallypost_domain.queue.requeue_steps import take_turn
 from tallypost_domain.queue.requeueing import MAX_STEP
-from tallypost_domain.queue.unconfirmed_decisions import settle_as_sent
+from tallypost_domain.queue.unconfirmed_decisions import SettledAs, settle
 from tallypost_providers.types import Mode
 
 
@@ -22,22 +22,23 @@ class SettledSeveral(Struct, frozen=True, kw_only=True):
     emails: int
     """That were settled by this."""
     recipients: int
-    """That became `sent` by it."""
+    """That were settled by it."""
     under_way: int
     """Emails that were left, because a worker has them just now."""
     not_in_doubt: int
     """Emails that were left, because nobody doubts them any more, or there are none such."""
 
 
-async def settle_several_as_sent(
+async def settle_several(
     session: AsyncSession,
     tenant_id: UUID,
     mode: Mode,
     email_ids: Collection[UUID],
+    settled_as: SettledAs,
     *,
     actor: Actor,
 ) -> SettledSeveral:
-    """As `settle_as_sent` for each of them; what stands in one's way does not stop the others.
+    """As `settle` for each of them; what stands in one's way does not stop the others.
 
     One step in one transaction, which the caller commits. Takes up to MAX_STEP emails; raises
     ValueError for more.
@@ -54,7 +55,7 @@ async def settle_several_as_sent(
     for email_id in wanted:
         try:
             # Where it refuses, it has written nothing.
-            done = await settle_as_sent(session, tenant_id, mode, email_id, actor=actor)
+            done = await settle(session, tenant_id, mode, email_id, settled_as, actor=actor)
         except EmailUnderWay:
             under_way += 1
         except (EmailNotFound, NothingUnconfirmed):

@@ -1,14 +1,16 @@
-"""Decisions about an email of which nobody knows whether it arrived: send it again, or believe it.
+"""Decisions about an email of which nobody knows whether it arrived: send it again, or settle it.
 
 Each is one step, in one transaction that its caller commits; steps of a tenant go one after the
 other. Calling one again changes nothing.
 """
 
+import enum
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,9 +45,6 @@ from tallypost_domain.queue.unconfirmed import find_silent_attempts
 from tallypost_domain.usage.models import LedgerEntry
 from tallypost_providers.types import Mode, Outcome
 
-SETTLED = "email.settled"
-"""The event that somebody said what became of an unconfirmed recipient."""
-
 _REQUEUED = "email.requeued"
 _UNKNOWN_PROVIDER = "unknown"
 _ARRIVED = frozenset({RecipientStatus.SENT, RecipientStatus.DELIVERED})
@@ -58,13 +57,34 @@ _WHY_NOT: dict[SkipReason, str] = {
 }
 
 
+class SettledAs(enum.StrEnum):
+    """What somebody says about an email that may have arrived: the status that it gets."""
+
+    SENT = RecipientStatus.SENT
+    """It arrived. It is billed as if the provider had said so."""
+    CANCELED = RecipientStatus.CANCELED
+    """It did not arrive, and nobody is to get it any more. It is not billed."""
+
+
+SETTLED: Final[Mapping[SettledAs, str]] = {
+    SettledAs.SENT: "email.settled",
+    SettledAs.CANCELED: "email.canceled",
+}
+"""The event that somebody said so about an unconfirmed recipient."""
+
+_MEANING: Final[Mapping[SettledAs, RecipientEvent]] = {
+    SettledAs.SENT: RecipientEvent.ACCEPTED,
+    SettledAs.CANCELED: RecipientEvent.CANCELED,
+}
+
+
 class Settled(Struct, frozen=True):
     """What a settlement by hand did."""
 
     status: RecipientStatus
     """Of the email."""
     recipients: int
-    """That became `sent` by it."""
+    """That were settled by it."""
 
 
 async def resend(
@@ -106,13 +126,19 @@ async def resend(
     raise EmailUnderWay if state in WITH_A_WORKER else NotParked
 
 
-async def settle_as_sent(
-    session: AsyncSession, tenant_id: UUID, mode: Mode, email_id: UUID, *, actor: Actor
+async def settle(
+    session: AsyncSession,
+    tenant_id: UUID,
+    mode: Mode,
+    email_id: UUID,
+    settled_as: SettledAs,
+    *,
+    actor: Actor,
 ) -> Settled:
-    """Believe somebody who knows that an email arrived: whoever may have it becomes `sent`.
+    """Believe somebody who knows whether an email arrived: who may have it is not sent to again.
 
-    They are billed as if the provider had said so, and are not sent to again. What a worker says
-    later, that the provider took it, is a suspected duplicate then.
+    Where a worker says later that the provider took it, one that was settled as sent is a suspected
+    duplicate, and a canceled one becomes `sent` after all.
     Raises EmailNotFound, NothingUnconfirmed, and EmailUnderWay where the email leaves just now.
     """
     await take_turn(session, tenant_id)
@@ -121,18 +147,18 @@ async def settle_as_sent(
     before = {id_: found.status for id_, found in locked.recipients[email_id].items()}
     wanted = [id_ for id_, status in before.items() if status is RecipientStatus.UNCONFIRMED]
     if not wanted:
-        return await _settled_before(session, tenant_id, email_id, before)
+        return await _settled_before(session, tenant_id, email_id, settled_as, before)
     if locked.states.get(email_id) in WITH_A_WORKER:
         raise EmailUnderWay
-    after = before | {id_: next_status(before[id_], RecipientEvent.ACCEPTED) for id_ in wanted}
+    after = before | {id_: next_status(before[id_], _MEANING[settled_as]) for id_ in wanted}
     status = roll_up(after.values())
     await _write_statuses(session, tenant_id, email_id, {id_: after[id_] for id_ in wanted}, status)
     if not PENDING.intersection(after.values()):
         await session.execute(
             delete(QueueRow).where(QueueRow.tenant_id == tenant_id, QueueRow.email_id == email_id)
         )
-    await _record_events(session, tenant_id, mode, email_id, wanted, actor)
-    if mode == "live":
+    await _record_events(session, tenant_id, mode, email_id, wanted, settled_as, actor)
+    if mode == "live" and settled_as is SettledAs.SENT:
         await _bill(session, tenant_id, email_id, wanted)
     await audit.record(
         session,
@@ -141,7 +167,7 @@ async def settle_as_sent(
         actor=actor,
         subject_kind="email",
         subject_id=email_id,
-        changes={"mode": mode, "recipients": len(wanted), "as": RecipientStatus.SENT.value},
+        changes={"mode": mode, "recipients": len(wanted), "as": settled_as.value},
     )
     return Settled(status, len(wanted))
 
@@ -184,9 +210,11 @@ async def _find_newest_decision(
         .where(
             Event.tenant_id == tenant_id,
             Event.subject_id == email_id,
-            Event.type.in_(("email.unconfirmed", _REQUEUED, SETTLED)),
-            # A dead letter that was put back is another matter.
-            or_(Event.type != _REQUEUED, was_unconfirmed),
+            # A dead letter that was put back is another matter, and so is mail that waited.
+            or_(
+                Event.type == "email.unconfirmed",
+                and_(Event.type.in_((_REQUEUED, *SETTLED.values())), was_unconfirmed),
+            ),
         )
         .order_by(Event.created_at.desc(), Event.id.desc())
         .limit(1)
@@ -197,10 +225,12 @@ async def _settled_before(
     session: AsyncSession,
     tenant_id: UUID,
     email_id: UUID,
+    settled_as: SettledAs,
     statuses: Mapping[UUID, RecipientStatus],
 ) -> Settled:
     newest = await _find_newest_decision(session, tenant_id, email_id)
-    if newest != SETTLED and not _ARRIVED.issuperset(statuses.values()):
+    is_so_already = settled_as is SettledAs.SENT and _ARRIVED.issuperset(statuses.values())
+    if newest != SETTLED[settled_as] and not is_so_already:
         raise NothingUnconfirmed
     return Settled(roll_up(statuses.values()), 0)
 
@@ -226,11 +256,12 @@ async def _record_events(
     mode: Mode,
     email_id: UUID,
     recipient_ids: Sequence[UUID],
+    settled_as: SettledAs,
     actor: Actor,
 ) -> None:
     data = {
         "was": RecipientStatus.UNCONFIRMED.value,
-        "as": RecipientStatus.SENT.value,
+        "as": settled_as.value,
         "actor_kind": actor.kind,
         "actor_id": str(actor.id) if actor.id else None,
     }
@@ -240,7 +271,7 @@ async def _record_events(
             "subject_id": email_id,
             "id": new_id(),
             "mode": mode,
-            "type": SETTLED,
+            "type": SETTLED[settled_as],
             "recipient_id": recipient_id,
             "data": data,
         }

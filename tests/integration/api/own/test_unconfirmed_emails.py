@@ -1,12 +1,14 @@
 """Mail that may have arrived is listed, and its sender decides about it by the API."""
 
 import datetime as dt
+import json
 from typing import Any
 from uuid import UUID
 
 import httpx
 from msgspec.structs import replace
 
+from tallypost_core.clock import utc_now
 from tallypost_domain.audit.service import verify
 from tallypost_domain.queue.releases import release_held
 from tallypost_domain.suppressions.service import suppress
@@ -21,6 +23,7 @@ from tests.unit.providers.emails import make_email
 from tests.unit.providers.test_router import Account
 
 SENT = {"as": "sent"}
+CANCELED = {"as": "canceled"}
 
 
 async def read_list(client: httpx.AsyncClient, **query: Any) -> Any:
@@ -174,6 +177,7 @@ async def test_nobody_elses_mail_and_none_of_the_other_mode_is_listed_or_decided
                 for answer in (
                     await decide(caller, other_id, "resend"),
                     await decide(caller, other_id, "settle", SENT),
+                    await decide(caller, other_id, "settle", CANCELED),
                 ):
                     assert is_problem(answer, 404, "not_found")
     assert [await queue.snapshot(owner) for owner in (tenant, other_tenant)] == before
@@ -270,7 +274,7 @@ async def test_what_a_worker_has_is_left_to_it(
     claims = await queue.claim(worker, tenant)
     for _ in range(2):
         before = await queue.snapshot(tenant)
-        for what, body in (("resend", None), ("settle", SENT)):
+        for what, body in (("resend", None), ("settle", SENT), ("settle", CANCELED)):
             answer = await decide(client, email_id, what, body)
             assert is_problem(answer, 409, "email_under_way"), what
         assert await queue.snapshot(tenant) == before
@@ -390,6 +394,67 @@ async def test_what_would_be_sent_again_is_not_once_it_is_settled(
     assert (await decide(client, email_id, "settle", SENT)).json()["status"] == "sent"
     assert await queue.state(tenant, email_id) is None
     assert await queue.billed(tenant, email_id) == 1
+
+
+async def test_an_email_that_nobody_is_to_get_any_more_is_canceled_once_and_not_billed(
+    client: httpx.AsyncClient, queue: Harness, tenant: SeededTenant
+) -> None:
+    email_id = await park(queue, tenant, "a@r.test", "b@r.test", "sent@r.test", sent="accepted")
+    # Sending to those who are suppressed by now is no choice.
+    async with queue.database.session("tp_cli", tenant.id) as session:
+        await suppress(session, tenant.id, "live", "a@r.test", origin="complaint", peppers=PEPPERS)
+    first = await decide(client, email_id, "settle", CANCELED)
+    assert (first.status_code, first.json()) == (
+        200,
+        {"id": str(email_id), "status": "sent", "recipients": 2},
+    )
+    before = (await queue.snapshot(tenant), await audited(queue, tenant))
+    again = await decide(client, email_id, "settle", CANCELED)
+    assert (again.status_code, again.json()["recipients"]) == (200, 0)
+    for what, body in (("settle", SENT), ("resend", None)):
+        answer = await decide(client, email_id, what, body)
+        assert is_problem(answer, 409, "nothing_unconfirmed"), what
+    assert (await queue.snapshot(tenant), await audited(queue, tenant)) == before
+    statuses = await queue.statuses(tenant, email_id)
+    assert statuses == {"a": "canceled", "b": "canceled", "sent": "sent", "email": "sent"}
+    assert await queue.state(tenant, email_id) is None
+    assert (await read_list(client))["data"] == []
+    assert await queue.billed(tenant, email_id) == 1
+    (entry,) = await queue.fetch(tenant, "SELECT * FROM audit_log")
+    assert (entry["action"], json.loads(entry["changes"])["as"]) == (
+        "unconfirmed.settled",
+        "canceled",
+    )
+    told = (await client.get(f"/emails/{email_id}/timeline")).json()["events"][-2:]
+    assert {event["recipient"] for event in told} == {"a@r.test", "b@r.test"}
+    for event in told:
+        assert event["type"] == "email.canceled"
+        assert (event["data"]["was"], event["data"]["as"]) == ("unconfirmed", "canceled")
+        assert event["data"]["actor_id"] == str(tenant.live_key.id)
+
+
+async def test_canceling_is_not_taken_for_settling_and_scheduled_mail_not_for_silent_mail(
+    client: httpx.AsyncClient, queue: Harness, tenant: SeededTenant
+) -> None:
+    arrived = await park(queue, tenant)
+    await decide(client, arrived, "settle", SENT)
+    later = (utc_now() + dt.timedelta(hours=1)).isoformat()
+    (canceled,) = await queue.add(tenant, scheduled_at=later)
+    assert (await client.post(f"/emails/{canceled}/cancel")).status_code == 200
+    before = await queue.snapshot(tenant)
+    for email_id in (arrived, canceled):
+        answer = await decide(client, email_id, "settle", CANCELED)
+        assert is_problem(answer, 409, "nothing_unconfirmed")
+    assert await queue.snapshot(tenant) == before
+
+
+async def test_what_would_be_sent_again_is_not_once_it_is_canceled(
+    client: httpx.AsyncClient, queue: Harness, tenant: SeededTenant
+) -> None:
+    email_id = await leave_in_doubt(queue, tenant)
+    assert (await decide(client, email_id, "settle", CANCELED)).json()["status"] == "canceled"
+    assert await queue.state(tenant, email_id) is None
+    assert await queue.billed(tenant, email_id) == 0
 
 
 async def test_other_recipients_of_a_settled_email_are_still_sent_to(

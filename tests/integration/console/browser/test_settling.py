@@ -1,4 +1,4 @@
-"""A person says that mail arrived: on its page and in the queue, with a script and without."""
+"""A person says whether mail arrived: on its page and in the queue, with a script and without."""
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -48,9 +48,8 @@ async def test_pages_of_settling_are_sound(
     await judge.look("email in doubt")
     await queue.make_due(tenant, in_doubt)
     await queue.claim(await queue.start_worker(), tenant)
-    judge.expect_refusal(f"/emails/{in_doubt}/arrived", 409)
-    # It is unfolded already.
-    await judge.page.get_by_role("button", name="Yes, it arrived").click()
+    judge.expect_refusal(f"/emails/{in_doubt}/settle", 409)
+    await settle_one(judge.page)
     await expect(judge.page.get_by_role("alert")).to_contain_text("A worker has this email")
     await judge.look("refused")
     assert not judge.list_faults(), "\n".join(judge.list_faults())
@@ -66,6 +65,24 @@ async def test_live_page_shows_what_was_settled_on_it(
     await expect(owner_page.locator("#why")).to_contain_text("Somebody said that it arrived")
     await expect(owner_page.locator("summary", has_text="It arrived")).to_have_count(0)
     assert (await queue.statuses(tenant, email_id))["email"] == "sent"
+
+
+async def test_what_nobody_is_to_get_any_more_is_canceled_on_its_page_and_in_the_list(
+    owner_page: Page, console_url: str, queue: Harness, tenant: SeededTenant
+) -> None:
+    first, second = [await park(queue, tenant) for _ in range(2)]
+    await owner_page.goto(f"{console_url}/emails/{first}")
+    await owner_page.locator("summary", has_text="Cancel it").click()
+    await owner_page.get_by_role("button", name="Yes, cancel it").click()
+    await expect(owner_page.locator("#why")).to_contain_text("did not arrive")
+    await owner_page.goto(f"{console_url}/queue?only=ambiguous")
+    await owner_page.get_by_role("checkbox").check()
+    await owner_page.locator("summary", has_text="Cancel the ticked ones").click()
+    await owner_page.get_by_role("button", name="Yes, cancel them").click()
+    heading = "1 recipient of 1 email settled as canceled"
+    await owner_page.get_by_role("heading", name=heading).wait_for()
+    for email_id in (first, second):
+        assert (await queue.statuses(tenant, email_id))["email"] == "canceled"
 
 
 async def test_without_a_script_one_is_settled_on_its_page_and_others_in_the_list(
