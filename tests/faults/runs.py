@@ -1,9 +1,10 @@
 """One experiment: what it breaks, what it sends meanwhile, and what came of it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -86,7 +87,7 @@ class Run:
         self._sent: list[Sent] = []
         self._healed_at_s: float | None = None
         self._recovery_s: float | None = None
-        self._refused_emails = 0
+        self._refused_emails: frozenset[UUID] = frozenset()
         self._is_doubt_forbidden = False
         self._broken: list[str] = []
         self._bounds: list[Bound] = []
@@ -161,9 +162,9 @@ class Run:
         """From now on nothing is broken any more."""
         self._healed_at_s = time.monotonic()
 
-    def note_refused_emails(self, count: int) -> None:
-        """So many messages were refused for good at the far end, as a whole."""
-        self._refused_emails = count
+    def note_refused_emails(self, email_ids: Iterable[str]) -> None:
+        """The far end refused these for good, each as a whole."""
+        self._refused_emails = frozenset(map(UUID, email_ids))
 
     def forbid_doubt(self) -> None:
         """Nothing of this experiment may leave an email in doubt."""

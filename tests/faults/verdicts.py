@@ -1,6 +1,6 @@
 """Says what became of every acknowledged email: lost, doubled, listed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from uuid import UUID
 
 from msgspec import Struct
@@ -66,7 +66,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """Emails listed as possibly doubled, or as possibly not sent."""
     unbounced: int
     """Recipients refused for good that are neither on record as such nor listed."""
-    bounced_emails: int
+    bounced_emails: frozenset[UUID]
     """Emails with another recipient that is on record as refused for good."""
     unmetered: int
     """Difference between the ledger and the recipients on record as sent."""
@@ -78,10 +78,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
             f"unlisted={self.unlisted} unconfirmed={self.unconfirmed} recovery_s={recovery_s:.1f}"
         )
 
-    def broken_promises(self, *, refused_emails: int = 0) -> dict[str, int]:
+    def broken_promises(self, *, refused_emails: Set[UUID] = frozenset()) -> dict[str, int]:
         """What must be zero and is not.
 
-        refused_emails is how many the far end refused as a whole.
+        refused_emails are those that the far end refused as a whole.
         """
         promised = {
             "false_acknowledgements": self.false_acknowledgements,
@@ -91,7 +91,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
             "unlisted": self.unlisted,
             "resent_though_held": self.resent,
             "unbounced": self.unbounced,
-            "wrongly_bounced": abs(self.bounced_emails - refused_emails),
+            "wrongly_bounced": len(self.bounced_emails ^ refused_emails),
             "unmetered": self.unmetered,
         }
         return {name: number for name, number in promised.items() if number}
@@ -157,8 +157,8 @@ def judge(sent: Sequence[Sent], records: Records, arrived: Arrived) -> Verdict:
         unbounced=sum(
             item.is_gone and item.status != "bounced" and not item.is_listed for item in recipients
         ),
-        bounced_emails=len(
-            {item.email_id for item in recipients if item.status == "bounced" and not item.is_gone}
+        bounced_emails=frozenset(
+            item.email_id for item in recipients if item.status == "bounced" and not item.is_gone
         ),
         unmetered=abs(records.units - on_record),
     )

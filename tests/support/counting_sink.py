@@ -98,10 +98,10 @@ class CountingSink(FarEnd):
         """
         self._process.ask("misbehave", faults, latency_s)
 
-    def remaining(self) -> list[Fault]:
-        """The faults of the last `misbehave`, with what is left of their `times`."""
-        faults: list[Fault] = self._process.ask("remaining")
-        return faults
+    def refused(self) -> set[str]:
+        """Ids of the emails whose message was refused for good as a whole, since `forget`."""
+        email_ids: set[str] = self._process.ask("refused")
+        return email_ids
 
 
 @contextmanager
@@ -112,16 +112,21 @@ def counting_sink() -> Iterator[CountingSink]:
 
 
 class _CountedFaults(Faults):
-    """Counts how often a message is taken and its client does not learn of it in time."""
+    """Counts how often a message is taken and its client does not learn of it in time, and keeps
+    what is refused at its end."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dropped = 0
+        self.refused: set[str] = set()
 
     def take(self, phase: SinkPhase, text: str = "") -> Fault | None:
         fault = super().take(phase, text)
-        if fault is not None and phase == "final" and fault.action != "reply":
-            self.dropped += 1
+        if fault is not None and phase == "final":
+            if fault.action != "reply":
+                self.dropped += 1
+            elif fault.reply.startswith("5"):
+                self.refused.add(text)
         return fault
 
 
@@ -151,7 +156,7 @@ async def _serve() -> AsyncIterator[Answers]:
 
     async def forget() -> None:
         await asyncio.gather(*(session.stop() for session in [*sessions]))
-        ledger.tally, faults.dropped = Tally(), 0
+        ledger.tally, faults.dropped, faults.refused = Tally(), 0, set()
 
     try:
         yield {
@@ -160,7 +165,7 @@ async def _serve() -> AsyncIterator[Answers]:
             "dropped": lambda: faults.dropped,
             "arrived": lambda: ledger.tally.arrived,
             "misbehave": misbehave,
-            "remaining": lambda: faults.active,
+            "refused": lambda: faults.refused,
             "forget": forget,
         }
     finally:

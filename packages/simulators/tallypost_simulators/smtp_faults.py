@@ -24,7 +24,7 @@ class Fault(ProbableFault, kw_only=True):
     reply: str = "451 4.3.0 try again later"
     """Code and text, one line. After a 421 the sink hangs up, as the code says."""
     pattern: str | None = None
-    """Regular expression that the address must match; for phases mail and rcpt."""
+    """Regular expression that the address must match; in phase final, the email's id."""
     drip_s: float = 0.01
 
 

@@ -108,7 +108,7 @@ class SMTPSession(Connection):
     def _finish(self, body: bytes) -> None:
         message = ReceivedMessage(self._sender or "", tuple(self._recipients), body, utc_now())
         self._forget()
-        fault = None if self._faults.is_quiet else self._faults.take("final")
+        fault = None if self._faults.is_quiet else self._faults.take("final", message.email_id)
         released = self._faults.replaced
         if fault is not None and fault.action == "reply":
             self._say(fault.reply)

@@ -30,8 +30,7 @@ def _mix(run: Run) -> None:
     )
     clients.finish()
     run.settle()
-    left = sum(fault.times or 0 for fault in run.sink.remaining())
-    run.note_refused_emails(refused - left)
+    run.note_refused_emails(run.sink.refused())
 
 
 def _hang(run: Run) -> None:
