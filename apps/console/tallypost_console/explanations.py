@@ -14,7 +14,7 @@ from tallypost_domain.emails.types import LOOK_UP_PLANNED
 from tallypost_domain.emails.views import AttemptView, EmailView, EventView
 from tallypost_domain.people.permissions import Permission
 from tallypost_domain.queue.unconfirmed import NextStep, UnconfirmedEmail
-from tallypost_domain.queue.unconfirmed_decisions import SETTLED
+from tallypost_domain.queue.unconfirmed_decisions import SETTLED_EVENTS, is_settlement
 from tallypost_providers.types import Outcome
 
 
@@ -53,7 +53,7 @@ class _Case(Struct, frozen=True):
     is_found: bool
     """The newest attempt was a look-up, by which the provider was found to have it."""
     is_settled: bool
-    """Of a recipient that is `sent` or `canceled`, somebody said so after a silence."""
+    """Of all recipients whose status is the email's, somebody said so after a silence."""
     reason: str
     """For which it was given up last; empty where it never was, or nobody said."""
     unconfirmed: UnconfirmedEmail | None
@@ -244,10 +244,10 @@ def _failed(case: _Case) -> Explanation:
 def _canceled(case: _Case) -> Explanation:
     if case.is_settled:
         return Explanation(
-            "Somebody said that it did not arrive, and that nobody is to get it any more.",
-            "If the provider says that it took it after all, it becomes sent.",
+            "Somebody said that it did not arrive, and is not to be sent again.",
+            "Nothing is left to do. If the provider says that it took it after all, it becomes sent"
+            + (", and is billed." if case.email.mode == "live" else "."),
             case.evidence,
-            _RESEND,
         )
     return Explanation(
         "It was canceled before it was sent.",
@@ -272,18 +272,24 @@ _EXPLAIN: Final[Mapping[RecipientStatus, Callable[[_Case], Explanation]]] = {
 }
 
 
+_SETTLED_EVENTS: Final[Mapping[RecipientStatus, str]] = {
+    RecipientStatus(settled_as): type_ for settled_as, type_ in SETTLED_EVENTS.items()
+}
+
+
 def _in_queue(case: _Case, label: str, only: str = "", email: str = "") -> Action:
     address = address_of("/queue", mode=case.email.mode, only=only, email=email)
     return Action(label, address, Permission.QUEUE_READ)
 
 
 def _is_settled(email: EmailView, events: Sequence[EventView]) -> bool:
-    said = {(event.recipient_id, event.type) for event in events}
-    return any(
-        each.status.value == settled_as and (each.id, type_) in said
-        for each in email.recipients
-        for settled_as, type_ in SETTLED.items()
-    )
+    type_ = _SETTLED_EVENTS.get(email.status)
+    settled = {
+        event.recipient_id
+        for event in events
+        if event.type == type_ and is_settlement(event.type, event.data)
+    }
+    return all(each.id in settled for each in email.recipients if each.status is email.status)
 
 
 def _reason(events: Sequence[EventView]) -> str:

@@ -9,9 +9,13 @@ from msgspec import Struct
 from tallypost_console.words import answer_line, sentence
 from tallypost_domain.emails.types import LOOK_UP
 from tallypost_domain.emails.views import EmailView, EventView
-from tallypost_domain.queue.unconfirmed_decisions import SETTLED, SettledAs
+from tallypost_domain.queue.unconfirmed_decisions import (
+    SETTLED_EVENTS,
+    SettledAs,
+    is_settlement,
+)
 
-_ARRIVED: Final = SETTLED[SettledAs.SENT]
+_ARRIVED: Final = SETTLED_EVENTS[SettledAs.SENT]
 _WORDS: Final[Mapping[str, str]] = {
     "email.queued": "Accepted and queued",
     "email.scheduled": "Accepted, to be sent later",
@@ -98,7 +102,7 @@ def timeline(
 
 
 def _what(event: EventView) -> str:
-    if _is_settlement(event):
+    if is_settlement(event.type, event.data):
         who = _WHO.get(event.data.get("actor_kind"), "somebody")
         if event.type == _ARRIVED:
             return f"Settled as sent: {who} said that it arrived"
@@ -108,11 +112,6 @@ def _what(event: EventView) -> str:
     return words.get(event.type, sentence(event.type.removeprefix("email.")))
 
 
-def _is_settlement(event: EventView) -> bool:
-    """Whether somebody said what became of an unconfirmed one; scheduled mail is canceled too."""
-    return event.type in SETTLED.values() and "as" in event.data
-
-
 def _facts(event: EventView) -> dict[str, object]:
-    said = _SAID | _SAID_OF_SETTLED if _is_settlement(event) else _SAID
+    said = _SAID | _SAID_OF_SETTLED if is_settlement(event.type, event.data) else _SAID
     return {name: fact for name, fact in event.data.items() if name not in said}

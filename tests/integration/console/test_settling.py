@@ -1,6 +1,7 @@
 """A person says whether an email arrived of which nobody knew: on its page, or in the queue."""
 
 import json
+import re
 from uuid import UUID, uuid4
 
 import httpx
@@ -14,6 +15,7 @@ from tests.integration.console.reading import hidden_fields, links, listed, main
 from tests.integration.console.running import Browser, form_token
 from tests.integration.people.samples import PASSWORD, add_member
 from tests.integration.queue.harness import Harness
+from tests.integration.queue.people import Person
 from tests.support.database import Database, SeededTenant
 
 PARKED = "/queue?only=ambiguous"
@@ -108,7 +110,7 @@ async def test_list_asks_before_anything_is_done_with_what_is_ticked(
     assert f'formaction="{TICKED}" name="as" value="canceled"' in cancel
     assert page.count(f'formaction="{TICKED}"') == 2
     assert "are billed as sent mail is. This cannot be undone." in words(arrived)
-    assert "and are not billed. This cannot be undone." in words(cancel)
+    assert "are billed only if the provider says later that it took them." in words(cancel)
 
 
 async def test_form_that_is_sent_twice_settles_and_bills_once(
@@ -138,7 +140,7 @@ async def test_what_would_be_sent_again_by_itself_is_not_then(
 async def test_mail_of_test_mode_is_settled_and_nothing_is_said_about_a_bill(
     owner: Browser, queue: Harness, tenant: SeededTenant
 ) -> None:
-    first, second = [await park(queue, tenant, mode="test") for _ in range(2)]
+    first, second, third = [await park(queue, tenant, mode="test") for _ in range(3)]
     said = section(await owner.get(f"/emails/{first}"), "why")
     assert "Its unconfirmed recipient becomes sent: nothing is sent to this one again." in said
     await say(owner, first)
@@ -147,8 +149,10 @@ async def test_mail_of_test_mode_is_settled_and_nothing_is_said_about_a_bill(
     answer = await tick(owner, second, page=listing)
     assert "1 recipient of 1 email settled as sent They are not sent again." in words(main(answer))
     assert links(answer)["Back to the list"] == "/queue?mode=test&only=ambiguous"
-    for email_id in (first, second):
-        assert (await queue.statuses(tenant, email_id))["email"] == "sent"
+    canceled = await tick(owner, third, page=listing, as_="canceled")
+    assert "They are not sent again." in words(main(canceled))
+    for email_id, status in ((first, "sent"), (second, "sent"), (third, "canceled")):
+        assert (await queue.statuses(tenant, email_id))["email"] == status
         assert await queue.billed(tenant, email_id) == 0
 
 
@@ -310,7 +314,9 @@ async def test_person_cancels_on_its_page_what_nobody_is_to_get_any_more(
 ) -> None:
     email_id = await park(queue, tenant)
     said = section(await owner.get(f"/emails/{email_id}"), "why")
-    assert "Its unconfirmed recipient becomes canceled, and it is not billed." in said
+    assert "Its unconfirmed recipient becomes canceled: nothing is sent to this one again" in said
+    assert "billed only if the provider says later that it took it" in said
+    assert "The others are still sent to." not in said
     assert (await say(owner, email_id, "canceled")).status_code == 303
     assert (await queue.statuses(tenant, email_id))["email"] == "canceled"
     assert await queue.state(tenant, email_id) is None
@@ -337,8 +343,46 @@ async def test_ticked_ones_are_canceled_and_no_others_nor_other_tenants(
     assert listed(await owner.get(PARKED)) == [second]
     assert (await queue.statuses(tenant, first))["email"] == "canceled"
     answer = await tick(owner, second, as_="canceled")
-    assert "They are not sent again, and are not billed." in words(main(answer))
+    assert "billed only if the provider says later that it took them" in words(main(answer))
     assert [await queue.billed(tenant, id_) for id_ in (first, second)] == [0, 0]
+
+
+async def test_page_that_was_shown_before_another_silence_settles_nothing(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    email_id = await park(queue, tenant)
+    page = await owner.get(f"/emails/{email_id}")
+    (attempt_id,) = re.findall(r'form="settle" name="attempt" value="([^"]+)"', main(page))
+    fields = hidden_fields(page, path_of(email_id)) | {"attempt": attempt_id}
+    ticked = {"email": f"{email_id} {attempt_id}", "mode": "live"}
+    await Person(queue, tenant).resend(email_id)
+    worker = await queue.start_worker()
+    (claim,) = await queue.hand_over(worker, tenant, lane="bulk")
+    await queue.record(worker, await queue.settle(worker, claim, "ambiguous"))
+    before = await queue.snapshot(tenant)
+    for as_ in ("sent", "canceled"):
+        answer = await owner.submit(path_of(email_id), **fields, **{"as": as_})
+        assert answer.status_code == 409
+        assert "handed over again since" in words(main(answer))
+        token = {"form_token": fields["form_token"], "as": as_}
+        said = words(main(await owner.submit(TICKED, **token, **ticked)))
+        assert "1 email: handed over once more since" in said
+    assert await queue.snapshot(tenant) == before
+    assert await audited(queue, tenant) == [("unconfirmed.requeued", "person", email_id)]
+
+
+async def test_page_says_that_others_are_still_sent_to(
+    owner: Browser, queue: Harness, tenant: SeededTenant
+) -> None:
+    (email_id,) = await queue.add(tenant, to=["a@r.test", "b@r.test"])
+    worker = await queue.start_worker()
+    (claim,) = await queue.hand_over(worker, tenant)
+    await queue.record(worker, await queue.settle(worker, claim, "ambiguous", b="deferred"))
+    said = section(await owner.get(f"/emails/{email_id}"), "why")
+    assert "The others are still sent to." in said
+    await say(owner, email_id, "canceled")
+    statuses = await queue.statuses(tenant, email_id)
+    assert statuses == {"a": "canceled", "b": "deferred", "email": "deferred"}
 
 
 async def test_form_without_a_known_button_settles_nothing(

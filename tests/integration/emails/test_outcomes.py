@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tallypost_core import clock
+from tallypost_domain.audit.types import Actor
 from tallypost_domain.db.pools import transaction
 from tallypost_domain.emails import outcomes
 from tallypost_domain.emails.id_times import time_of
@@ -19,6 +20,8 @@ from tallypost_domain.emails.outcomes import (
     count_outcomes,
     measure_handover,
 )
+from tallypost_domain.emails.service import cancel
+from tallypost_domain.queue.unconfirmed_decisions import SettledAs, settle
 from tallypost_providers.types import Mode
 from tests.integration.emails.every_status import (
     BLOCKED,
@@ -109,12 +112,32 @@ async def test_failed_email_that_was_sent_after_all_counts_as_sent(
     assert await _total(queue, tenant) == {**_ONE_OF_EACH, "failed": 0, "sent": 3}
 
 
-async def test_canceled_email_that_was_sent_after_all_counts_as_sent(
+async def test_email_that_one_recipient_has_and_another_was_canceled_for_counts_as_sent(
     queue: Harness, tenant: SeededTenant
 ) -> None:
+    await add_every_status(queue, tenant)
+    both = ["a@r.test", "b@r.test"]
+    email_id = await add_with_outcome(queue, tenant, "accepted", to=both, by={"a": "ambiguous"})
+    async with queue.database.session("tp_api", tenant.id) as session:
+        actor = Actor(kind="api_key", id=tenant.live_key.id)
+        await settle(session, tenant.id, "live", email_id, SettledAs.CANCELED, actor=actor)
+    assert await queue.statuses(tenant, email_id) == {"a": "canceled", "b": "sent", "email": "sent"}
+    assert await _total(queue, tenant) == {**_ONE_OF_EACH, "sent": 3}
+
+
+async def test_what_others_canceled_does_not_keep_failed_emails_from_being_looked_up(
+    queue: Harness, tenant: SeededTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "MOST_CHECKED", 2)
     by_status = await add_every_status(queue, tenant)
-    await report(queue, tenant, by_status["canceled"], "sent")
-    assert await _total(queue, tenant) == {**_ONE_OF_EACH, "canceled": 0, "sent": 3}
+    await report(queue, tenant, by_status["failed"], "sent")
+    later = (clock.utc_now() + hours(1)).isoformat()
+    canceled = await queue.add(tenant, 5, scheduled_at=later)
+    async with queue.database.session("tp_api", tenant.id) as session:
+        for email_id in canceled:
+            await cancel(session, tenant.id, "live", email_id)
+    counts = await _total(queue, tenant)
+    assert (counts["failed"], counts["canceled"]) == (0, 6)
 
 
 async def test_all_buckets_are_there_and_bounds_are_kept(

@@ -119,6 +119,7 @@ async def test_late_acceptance_and_cancellation_at_once_end_in_one_sent_email_bi
             assert isinstance(settled, NothingUnconfirmed)
         assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
         assert "email.duplicate_suspected" not in await queue.events(tenant, email_id)
+        assert await queue.state(tenant, email_id) is None
         assert await queue.billed(tenant, email_id) == 1
 
 
@@ -152,16 +153,20 @@ async def test_late_acceptance_and_settlement_at_once_end_in_one_sent_email_bill
     assert await queue.snapshot(other_tenant) == others
 
 
+@pytest.mark.parametrize("settled_as", SettledAs)
 async def test_claim_and_settlement_at_once_never_both_win(
-    queue: Harness, tenant: SeededTenant
+    queue: Harness, tenant: SeededTenant, settled_as: SettledAs
 ) -> None:
     for _ in range(10):
         email_id, _, _ = await _freeze(queue, tenant)
         await queue.make_due(tenant, email_id)
         worker = await queue.start_worker()
         settled, claims = await asyncio.gather(
-            _settle(queue, tenant, email_id), queue.claim(worker, tenant), return_exceptions=True
+            _settle(queue, tenant, email_id, settled_as),
+            queue.claim(worker, tenant),
+            return_exceptions=True,
         )
+        expected = "sent"
         assert not isinstance(claims, BaseException)
         if isinstance(settled, BaseException):
             assert isinstance(settled, EmailUnderWay)
@@ -170,9 +175,10 @@ async def test_claim_and_settlement_at_once_never_both_win(
             await queue.record(worker, await queue.settle(worker, marked, "accepted"))
         else:
             assert claims == []
-        assert await queue.statuses(tenant, email_id) == {"first": "sent", "email": "sent"}
+            expected = settled_as.value
+        assert await queue.statuses(tenant, email_id) == {"first": expected, "email": expected}
         assert await queue.state(tenant, email_id) is None
-        assert await queue.billed(tenant, email_id) == 1
+        assert await queue.billed(tenant, email_id) == (expected == "sent")
 
 
 async def test_settlement_and_resend_at_once_leave_one_decision(

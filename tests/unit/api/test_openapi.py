@@ -56,7 +56,7 @@ def test_routes_of_our_own_answer_with_problems_and_no_other_route_does(stored: 
 def test_a_body_of_our_own_is_described_as_closed() -> None:
     schema = openapi.describe()["components"]["schemas"][SettleRequest.__name__]
     assert schema["additionalProperties"] is False
-    assert (schema["required"], [*schema["properties"]]) == (["as"], ["as"])
+    assert (schema["required"], [*schema["properties"]]) == (["as"], ["as", "attempt_id"])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def closed_in(schema: Any, schemas: dict[str, Any]) -> bool:
 def test_fields_are_described_as_their_docstrings_say(stored: Any) -> None:
     schemas = stored["components"]["schemas"]
     said = schemas["SettleRequest"]["properties"]["as"]["description"]
-    assert said == "`sent`: it arrived. `canceled`: it did not, and nobody is to get it any more."
+    assert said == "`sent`: it arrived. `canceled`: it did not, and is not to be sent again."
     said = schemas["RouteBody"]["properties"]["accounts"]["description"]
     assert said.startswith("Best first: ids of accounts of one's own, `platform` for all")
     assert "description" not in schemas["RouteBody"]["properties"]["lane"]

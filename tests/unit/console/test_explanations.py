@@ -1,6 +1,7 @@
 """Why an email is where it is."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 
@@ -349,29 +350,36 @@ def test_look_up_is_not_counted_as_an_attempt() -> None:
     assert "1 attempt so far" in explain(email(ada, grace), tried).next_step
 
 
+def settled(type_: str, recipient_id: UUID | None) -> EventView:
+    """Somebody said what became of a recipient after a silence."""
+    return EventView(new_id(), type_, recipient_id, {"was": "unconfirmed"}, NOON)
+
+
 def test_email_of_which_somebody_said_that_it_arrived_does_not_claim_a_providers_word() -> None:
     ada = recipient(Status.SENT)
-    settled = EventView(new_id(), "email.settled", ada.id, {}, NOON)
     silent = [attempt(outcome=Outcome.AMBIGUOUS)]
-    assert "Somebody said that it arrived" in explain(email(ada), silent, [settled]).cause
+    by_hand = settled("email.settled", ada.id)
+    assert "Somebody said that it arrived" in explain(email(ada), silent, [by_hand]).cause
     # Somebody else's settlement does not tell about the one whom the provider took.
-    other = recipient(Status.DELIVERED)
-    of_other = EventView(new_id(), "email.settled", other.id, {}, NOON)
-    assert "The provider has taken it" in explain(email(ada, other), silent, [of_other]).cause
+    for other in (recipient(Status.DELIVERED), recipient(Status.SENT)):
+        of_other = settled("email.settled", other.id)
+        assert "The provider has taken it" in explain(email(ada, other), silent, [of_other]).cause
 
 
 def test_email_of_which_somebody_said_that_it_did_not_arrive_is_not_one_that_never_left() -> None:
     ada = recipient(Status.CANCELED)
     silent = [attempt(outcome=Outcome.AMBIGUOUS)]
-    said = EventView(new_id(), "email.canceled", ada.id, {}, NOON)
-    explanation = explain(email(ada), silent, [said])
+    explanation = explain(email(ada), silent, [settled("email.canceled", ada.id)])
     assert "did not arrive" in explanation.cause
-    assert "becomes sent" in explanation.next_step
+    assert explanation.next_step.endswith("it becomes sent, and is billed.")
     # The provider took it after all.
     sent = recipient(Status.SENT)
     late = [*silent, attempt(outcome=Outcome.ACCEPTED)]
-    was_canceled = EventView(new_id(), "email.canceled", sent.id, {}, NOON)
+    was_canceled = settled("email.canceled", sent.id)
     assert "The provider has taken it" in explain(email(sent), late, [was_canceled]).cause
-    # Scheduled mail that was canceled: the event is of the email.
+    # Another recipient's cancellation is no word about the one whom the provider took.
+    of_other = settled("email.canceled", ada.id)
+    assert "The provider has taken it" in explain(email(ada, sent), late, [of_other]).cause
+    # Scheduled mail that was canceled.
     before = EventView(new_id(), "email.canceled", None, {}, NOON)
     assert "before it was sent" in explain(email(ada), [], [before]).cause

@@ -49,7 +49,7 @@ def test_event_leads_where_the_table_says(status: str, event: str, expected: str
     assert next_status(S(status), E(event)) == expected
 
 
-def test_statuses_that_an_acceptance_ends_are_the_pending_ones_and_a_person_who_was_wrong() -> None:
+def test_acceptance_ends_what_is_pending_and_what_was_canceled_by_mistake() -> None:
     assert {s for s in S if next_status(s, E.ACCEPTED) is not s} == PENDING | {S.CANCELED}
 
 

@@ -257,6 +257,8 @@ CASES = [
     # Somebody had said that it did not arrive: it is the only copy.
     case("canceled, and accepted after all", "a=canceled", "a=accepted", "a=sent", "sent", "clear",
          is_current=False, accepted="a", applied="a"),
+    case("canceled, and found by a look-up that was late", "a=canceled", "a=accepted", "a=sent",
+         "sent", "clear", is_current=False, is_look_up=True, accepted="a", applied="a"),
     case("canceled, and refused after all", "a=canceled", "a=rejected", "a=canceled", "canceled",
          "clear", is_current=False),
     case("copy too many rejected", "a=sent", "a=rejected", "a=sent", "sent", "delete", attempts=2),

@@ -45,7 +45,9 @@ class SettleRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What its sender knows about an email."""
 
     as_: SettledAs = field(name="as")
-    """`sent`: it arrived. `canceled`: it did not, and nobody is to get it any more."""
+    """`sent`: it arrived. `canceled`: it did not, and is not to be sent again."""
+    attempt_id: UUID | UnsetType = UNSET
+    """The silent attempt that it is about: nothing is settled where there was another one since."""
 
 
 class WhatNext(Struct, frozen=True):
@@ -200,6 +202,7 @@ class UnconfirmedEmailController(Controller):
                 known_id,
                 wanted.as_,
                 actor=caller.as_actor(request),
+                attempt_id=None if wanted.attempt_id is UNSET else wanted.attempt_id,
             )
         return SettledAnswer(known_id, done.status, done.recipients)
 

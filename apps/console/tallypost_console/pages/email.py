@@ -30,13 +30,13 @@ from tallypost_core.errors import HTTP_STATUS, AppError
 from tallypost_core.ids import parse_id
 from tallypost_domain.emails import service as emails
 from tallypost_domain.emails.errors import EmailNotFound
-from tallypost_domain.emails.lifecycle import RecipientStatus
+from tallypost_domain.emails.lifecycle import PENDING, RecipientStatus
 from tallypost_domain.emails.messages import load_outline
 from tallypost_domain.emails.views import EmailView
 from tallypost_domain.inbox import service as inbox
 from tallypost_domain.people import service as people
 from tallypost_domain.people.permissions import Permission
-from tallypost_domain.queue.errors import EmailUnderWay, NothingUnconfirmed
+from tallypost_domain.queue.errors import AttemptSuperseded, EmailUnderWay, NothingUnconfirmed
 from tallypost_domain.queue.unconfirmed import find_unconfirmed
 from tallypost_domain.queue.unconfirmed_decisions import settle
 from tallypost_domain.queue.waiting import find_turn
@@ -153,13 +153,22 @@ class EmailPage(Controller):
     ) -> Response[Any]:
         """Believe a person who says whether it arrived; or say on the page what hinders."""
         tenant_id, wanted = require_tenant_id(visitor), _require_id(email_id)
-        settled_as = read_settled_as(await read_form(request))
+        form = await read_form(request)
+        settled_as, attempt_id = read_settled_as(form), parse_id(form.find("attempt"))
         try:
             async with services.session(tenant_id) as session:
                 email = await _get_email(session, tenant_id, wanted)
                 actor = as_actor(request, visitor.person)
-                await settle(session, tenant_id, email.mode, wanted, settled_as, actor=actor)
-        except (EmailUnderWay, NothingUnconfirmed) as error:
+                await settle(
+                    session,
+                    tenant_id,
+                    email.mode,
+                    wanted,
+                    settled_as,
+                    actor=actor,
+                    attempt_id=attempt_id,
+                )
+        except (AttemptSuperseded, EmailUnderWay, NothingUnconfirmed) as error:
             return await _show(request, services, visitor, email_id, "preview", error)
         return Redirect(f"/emails/{wanted}", status_code=303)
 
@@ -234,6 +243,11 @@ async def _find(
         "why": why,
         "unconfirmed": sum(
             recipient.status is RecipientStatus.UNCONFIRMED for recipient in email.recipients
+        ),
+        "silence": None if unconfirmed is None else unconfirmed.attempt,
+        "has_others": any(
+            recipient.status in PENDING - {RecipientStatus.UNCONFIRMED}
+            for recipient in email.recipients
         ),
         "may_settle": Permission.QUEUE_REQUEUE in permissions,
         "action": why.action if why.action and why.action.permission in permissions else None,

@@ -3,8 +3,8 @@
 Pending states cycle. After `sent` the order is by rank: a lower rank that comes late is kept as
 an event and changes nothing. `suppressed`, `failed` and `canceled` are other ends; only a
 person's requeue leads back from `failed`. It also ends the wait of an `unconfirmed` recipient.
-One that was `canceled` because a person knew that it had not arrived, was sent after all where a
-provider proves it.
+One that is `canceled` because somebody said that it had not arrived was sent after all where a
+provider says so.
 """
 
 import enum
@@ -79,7 +79,7 @@ NO_PROOF: frozenset[RecipientEvent] = frozenset(
     {RecipientEvent.HELD, RecipientEvent.SUPPRESSED, RecipientEvent.GAVE_UP}
 )
 
-# Somebody has the message.
+# A provider has taken the message.
 _PROOF: frozenset[RecipientEvent] = frozenset(
     {
         RecipientEvent.ACCEPTED,

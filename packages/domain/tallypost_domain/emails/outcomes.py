@@ -23,8 +23,8 @@ MOST_BUCKETS: Final = 800
 """A month of hours."""
 
 MOST_CHECKED: Final = 10_000
-"""Emails in the queue, and such that failed, were canceled or suppressed, whose status is looked
-up."""
+"""Emails in the queue, such that failed, that were canceled, and that were suppressed, of each of
+which the status is looked up."""
 
 MOST_TIMED: Final = 5_000
 """Newest emails whose handover is timed."""
@@ -106,13 +106,14 @@ _NOT_SENT = f"""
     ), checked AS MATERIALIZED (
         SELECT d.id, e.status
         FROM (
-            SELECT r.id FROM rare r WHERE (:rare)[r.place] = ANY (:doubtful)
-            ORDER BY r.id DESC LIMIT :most
+            SELECT r.id, row_number() OVER (PARTITION BY r.place ORDER BY r.id DESC) AS number
+            FROM rare r WHERE (:rare)[r.place] = ANY (:doubtful)
         ) d
         CROSS JOIN LATERAL (
             SELECT e.status FROM emails e
             WHERE e.tenant_id = :tenant_id AND e.id = d.id LIMIT 1
         ) e
+        WHERE d.number <= :most
     )
     SELECT width_bucket(f.id, :leasts) - 1 AS number, f.status, count(*) AS counted
     FROM (

@@ -24,7 +24,7 @@ class Permission(enum.StrEnum):
     """Send the content of an email again, as a new email."""
     QUEUE_READ = "queue.read"
     QUEUE_REQUEUE = "queue.requeue"
-    """Decide that a dead letter, or parked mail, is sent again, or that an email arrived."""
+    """Decide that a dead letter, or parked mail, is sent again, or say whether an email arrived."""
     API_KEYS_READ = "api_keys.read"
     API_KEYS_WRITE = "api_keys.write"
     ACCOUNTS_READ = "accounts.read"

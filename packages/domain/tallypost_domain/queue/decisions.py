@@ -51,9 +51,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     accepted: tuple[UUID, ...]
     """Recipients that became `sent` by this: one ledger row each."""
     applied: tuple[RecipientChange, ...]
-    """Changes of recipients that were still pending: one event each."""
+    """Changes that recipients took, for the most part pending ones: one event each."""
     doubled: tuple[RecipientChange, ...]
-    """Acceptances of recipients that were settled before: a copy too many may exist."""
+    """Acceptances of recipients that had the email before, or were given up: a copy too many may
+    exist."""
     gave_up: tuple[UUID, ...]
     """Recipients that failed because attempts are used up: dead letters."""
     action: QueueAction
@@ -70,7 +71,8 @@ def decide(settlement: Settlement, stored: StoredEmail, policy: RetryPolicy) -> 
     for change in settlement.changes:
         current = statuses.get(change.recipient_id)
         is_accepted = change.event is RecipientEvent.ACCEPTED
-        # A late result may only settle what is still pending; it never takes hope away.
+        # A late result only settles what is pending, or was canceled by hand; it never takes hope
+        # away.
         if current is None or not (stored.is_current or is_accepted):
             continue
         after = next_status(current, change.event)

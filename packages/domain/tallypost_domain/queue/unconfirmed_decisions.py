@@ -63,10 +63,10 @@ class SettledAs(enum.StrEnum):
     SENT = RecipientStatus.SENT
     """It arrived. It is billed as if the provider had said so."""
     CANCELED = RecipientStatus.CANCELED
-    """It did not arrive, and nobody is to get it any more. It is not billed."""
+    """It did not arrive, and is not to be sent again. It is not billed."""
 
 
-SETTLED: Final[Mapping[SettledAs, str]] = {
+SETTLED_EVENTS: Final[Mapping[SettledAs, str]] = {
     SettledAs.SENT: "email.settled",
     SettledAs.CANCELED: "email.canceled",
 }
@@ -76,6 +76,11 @@ _MEANING: Final[Mapping[SettledAs, RecipientEvent]] = {
     SettledAs.SENT: RecipientEvent.ACCEPTED,
     SettledAs.CANCELED: RecipientEvent.CANCELED,
 }
+
+
+def is_settlement(type_: str, data: Mapping[str, object]) -> bool:
+    """Whether an event is one of these; scheduled mail that is canceled has the same type."""
+    return type_ in SETTLED_EVENTS.values() and data.get("was") == RecipientStatus.UNCONFIRMED
 
 
 class Settled(Struct, frozen=True):
@@ -134,12 +139,14 @@ async def settle(
     settled_as: SettledAs,
     *,
     actor: Actor,
+    attempt_id: UUID | None = None,
 ) -> Settled:
     """Believe somebody who knows whether an email arrived: who may have it is not sent to again.
 
     Where a worker says later that the provider took it, one that was settled as sent is a suspected
     duplicate, and a canceled one becomes `sent` after all.
-    Raises EmailNotFound, NothingUnconfirmed, and EmailUnderWay where the email leaves just now.
+    Raises EmailNotFound, NothingUnconfirmed, EmailUnderWay where the email leaves just now, and
+    AttemptSuperseded where the attempt is not the newest silent one.
     """
     await take_turn(session, tenant_id)
     await _get_status(session, tenant_id, mode, email_id)
@@ -150,6 +157,7 @@ async def settle(
         return await _settled_before(session, tenant_id, email_id, settled_as, before)
     if locked.states.get(email_id) in WITH_A_WORKER:
         raise EmailUnderWay
+    await _require_newest(session, tenant_id, email_id, attempt_id)
     after = before | {id_: next_status(before[id_], _MEANING[settled_as]) for id_ in wanted}
     status = roll_up(after.values())
     await _write_statuses(session, tenant_id, email_id, {id_: after[id_] for id_ in wanted}, status)
@@ -213,7 +221,7 @@ async def _find_newest_decision(
             # A dead letter that was put back is another matter, and so is mail that waited.
             or_(
                 Event.type == "email.unconfirmed",
-                and_(Event.type.in_((_REQUEUED, *SETTLED.values())), was_unconfirmed),
+                and_(Event.type.in_((_REQUEUED, *SETTLED_EVENTS.values())), was_unconfirmed),
             ),
         )
         .order_by(Event.created_at.desc(), Event.id.desc())
@@ -230,7 +238,7 @@ async def _settled_before(
 ) -> Settled:
     newest = await _find_newest_decision(session, tenant_id, email_id)
     is_so_already = settled_as is SettledAs.SENT and _ARRIVED.issuperset(statuses.values())
-    if newest != SETTLED[settled_as] and not is_so_already:
+    if newest != SETTLED_EVENTS[settled_as] and not is_so_already:
         raise NothingUnconfirmed
     return Settled(roll_up(statuses.values()), 0)
 
@@ -271,7 +279,7 @@ async def _record_events(
             "subject_id": email_id,
             "id": new_id(),
             "mode": mode,
-            "type": SETTLED[settled_as],
+            "type": SETTLED_EVENTS[settled_as],
             "recipient_id": recipient_id,
             "data": data,
         }

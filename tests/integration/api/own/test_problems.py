@@ -107,7 +107,12 @@ async def test_a_path_that_no_route_has_is_answered_as_the_original_does(
     ("body", "code", "field", "said"),
     [
         ({}, "missing_required_field", "as", "missing"),
-        ({"as": "sent", "note": 1}, "unknown_field", "note", "the fields here are `as`"),
+        (
+            {"as": "sent", "note": 1},
+            "unknown_field",
+            "note",
+            "the fields here are `as`, `attempt_id`",
+        ),
         ({"as": 5}, "wrong_type", "as", "expected `str`, got `int`"),
         ({"as": None}, "wrong_type", "as", "got `null`"),
         ({"as": "bounced"}, "wrong_type", "as", "one of `sent`, `canceled`"),

@@ -235,8 +235,9 @@ async def test_a_decision_about_one_silence_is_not_taken_for_one_about_the_next(
     await queue.record(worker, await queue.settle(worker, claim, "ambiguous"))
     before = (await queue.snapshot(tenant), await audited(queue, tenant))
     for stale in (body, {"attempt_id": str(email_id)}):
-        answer = await decide(client, email_id, "resend", stale)
-        assert is_problem(answer, 409, "attempt_superseded", field="attempt_id")
+        for what, also in (("resend", {}), ("settle", SENT), ("settle", CANCELED)):
+            answer = await decide(client, email_id, what, stale | also)
+            assert is_problem(answer, 409, "attempt_superseded", field="attempt_id")
     assert (await queue.snapshot(tenant), await audited(queue, tenant)) == before
     body = {"attempt_id": (await read_list(client))["data"][0]["attempt"]["id"]}
     assert (await decide(client, email_id, "resend", body)).json()["recipients"] == 1
