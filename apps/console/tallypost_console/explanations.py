@@ -289,7 +289,8 @@ def _is_settled(email: EmailView, events: Sequence[EventView]) -> bool:
         for event in events
         if event.type == type_ and is_settlement(event.type, event.data)
     }
-    return all(each.id in settled for each in email.recipients if each.status is email.status)
+    alike = {each.id for each in email.recipients if each.status is email.status}
+    return bool(alike) and alike <= settled
 
 
 def _reason(events: Sequence[EventView]) -> str:
