@@ -24,6 +24,8 @@ _SLOW = {
     "smtp-hang",
     "smtp-mixed",
     "redis-flushed",
+    "redis-down",
+    "credentials-revoked",
     "partition-worker-smtp",
     "partition-worker-postgres",
     "partition-api-postgres",

@@ -205,7 +205,11 @@ async def test_events_of_every_tenants_mail_come_to_both_subscribers(
 
 @pytest.mark.parametrize(
     ("behaviour", "kind"),
-    [("raise", "ConnectionRefusedError"), ("wait", "TimeoutError"), ("exit", "SystemExit")],
+    [
+        ("raise", "ConnectionRefusedError"),
+        pytest.param("wait", "TimeoutError", marks=[pytest.mark.slow]),
+        ("exit", "SystemExit"),
+    ],
 )
 async def test_failing_sample_holds_up_nobody_and_is_given_up_until_somebody_retries(
     queue: Harness,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tallypost_core.ids import new_id
-from tallypost_domain.db.pools import Connection, transaction
+from tallypost_domain.db.pools import Connection, Pool, transaction
 from tallypost_domain.routing.accounts import AccountChange, NewAccount, change_account
 from tallypost_domain.routing.routes import replace_routes
 from tallypost_domain.routing.standings import NewStanding
@@ -35,8 +35,10 @@ DEAD_LETTERS: Final = 3
 _LONG: Final = "A subject that is a good deal longer than a narrow screen has room for in one line"
 _HTML: Final = "<h1 style='color:#345'>Hello</h1><p>Your <b>sample</b> order is on its way.</p>"
 
-# Status, outcome of the attempt, code, enhanced code, the server's words.
-_ENDS: Final = (
+_Ending = tuple[str, str, int | None, str | None, str | None]
+"""Status, outcome of the attempt, code, enhanced code, the server's words."""
+
+_ENDS: Final[tuple[_Ending, ...]] = (
     ("sent", "accepted", 250, "2.0.0", "queued as 4B1F"),
     ("delivered", "accepted", 250, "2.0.0", "queued as 4B20"),
     ("deferred", "deferred", 450, "4.2.1", "mailbox busy, try again later"),
@@ -78,22 +80,9 @@ async def stock(database: Database, folder: Path, tenant: SeededTenant) -> Stock
     queued = (await accept(database, folder, tenant, "Waits for a worker", html=_HTML))[0]
     await accept(database, folder, tenant, "A test email", sender_of=sandbox_sender)
     emails = {"queued": queued}
-    for end in _ENDS:
-        status = end[0]
-        (email_id,) = await accept(
-            database,
-            folder,
-            tenant,
-            f"{status.capitalize()}: {_LONG}" if status == "bounced" else f"It is {status}",
-            to=[f"{status}@recipient.test"],
-            html=_HTML,
-            text="Hello",
-            tags=[{"name": "campaign", "value": "sample"}],
-            attachments=[{"filename": "sample.txt", "content": "aGVsbG8="}],
-        )
-        emails[status] = email_id
-        async with database.pool("tp_deliver") as pool, transaction(pool, [tenant.id]) as link:
-            await _end(link, tenant, email_id, *end)
+    async with database.pool("tp_deliver", size=1) as pool:
+        for end in _ENDS:
+            emails[end[0]] = await _add_ended(database, folder, tenant, pool, end)
     await store_message(
         database, queued, content_type="text/html; charset=utf-8", body=_HTML, subject="A message"
     )
@@ -115,6 +104,26 @@ async def leave_queue(database: Database, tenant: SeededTenant, email_id: UUID) 
     """Take an email off the queue, as whoever comes to an end with it does."""
     async with database.pool("tp_deliver") as pool, transaction(pool, [tenant.id]) as link:
         await link.execute("DELETE FROM send_queue WHERE email_id = $1", email_id)
+
+
+async def _add_ended(
+    database: Database, folder: Path, tenant: SeededTenant, pool: Pool, end: _Ending
+) -> UUID:
+    status = end[0]
+    (email_id,) = await accept(
+        database,
+        folder,
+        tenant,
+        f"{status.capitalize()}: {_LONG}" if status == "bounced" else f"It is {status}",
+        to=[f"{status}@recipient.test"],
+        html=_HTML,
+        text="Hello",
+        tags=[{"name": "campaign", "value": "sample"}],
+        attachments=[{"filename": "sample.txt", "content": "aGVsbG8="}],
+    )
+    async with transaction(pool, [tenant.id]) as link:
+        await _end(link, tenant, email_id, *end)
+    return email_id
 
 
 async def _add_accounts(database: Database, tenant: SeededTenant) -> tuple[UUID, ...]:

@@ -70,6 +70,7 @@ async def demo_console_url(database: Database, people: None, tmp_path: Path) -> 
         yield url
 
 
+@pytest.mark.slow
 async def test_pages_of_a_tenant_are_sound(
     chromium: Browser, console_url: str, stocked: Stock
 ) -> None:
