@@ -25,6 +25,7 @@ _SLOW = {
     "smtp-mixed",
     "redis-flushed",
     "redis-down",
+    "workers-killed",
     "credentials-revoked",
     "partition-worker-smtp",
     "partition-worker-postgres",

@@ -248,6 +248,7 @@ async def test_failing_sample_holds_up_nobody_and_is_given_up_until_somebody_ret
     assert CANARY not in running.program.log_path.read_text()
 
 
+@pytest.mark.slow
 async def test_sample_that_blocks_its_thread_is_shown_and_holds_up_nobody(
     queue: Harness, tenant: SeededTenant, other_tenant: SeededTenant, site: Site
 ) -> None:

@@ -96,6 +96,7 @@ async def test_pages_of_single_things_are_sound(
     assert not judge.list_faults(), "\n".join(judge.list_faults())
 
 
+@pytest.mark.slow
 async def test_pages_of_operators_are_sound(
     chromium: Browser, demo_console_url: str, stocked: Stock
 ) -> None:
