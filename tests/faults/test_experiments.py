@@ -18,7 +18,8 @@ from tests.faults.stage import Stage
 _PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
-# Each of them breaks something in another way; what they break alike is left to `make test-full`.
+# Left to `make test-full` for their time. What stays breaks an app, the database and the providers;
+# the tests of the demo kill a worker and flush Redis.
 _SLOW = {
     "keys-revoked",
     "smtp-hang",

@@ -155,7 +155,7 @@ class QueuePages(Controller):
 def _chosen(form: Form) -> dict[UUID, UUID | None]:
     """The emails that are ticked, each with the silent attempt that was shown beside it.
 
-    What is no id is left out. So an old page decides about nothing newer.
+    By that an old page decides about nothing newer. What is no id is left out.
     """
     chosen: dict[UUID, UUID | None] = {}
     for value in form.list_values("email"):
